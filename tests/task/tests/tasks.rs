@@ -1,0 +1,169 @@
+//! The task runner as a process, with a stand-in for cargo: what it calls, in which order, and how it ends.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot set up its files should stop")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// A target folder and a source tree of its own for one test. The task runner finds its binaries beside itself.
+struct Bench {
+    dir: PathBuf,
+    fail: String,
+}
+
+impl Bench {
+    fn new(name: &str) -> Self {
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tasks").join(name);
+        if dir.exists() {
+            fs::remove_dir_all(&dir).unwrap();
+        }
+        fs::create_dir_all(dir.join("release")).unwrap();
+        fs::create_dir_all(dir.join("source/tests/task")).unwrap();
+        fs::write(dir.join("source/Cargo.toml"), "").unwrap();
+        // A link, not a copy: a file that was just written may still be open in a child of another test.
+        fs::hard_link(env!("CARGO_BIN_EXE_muster-task"), dir.join("release/muster-task")).unwrap();
+        Self { dir, fail: String::new() }
+    }
+
+    fn failing_at(mut self, call: &str) -> Self {
+        self.fail = call.to_owned();
+        self
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(self.dir.join("release/muster-task"));
+        command
+            .args(args)
+            .env("CARGO", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fake-cargo.sh"))
+            .env("CARGO_MANIFEST_DIR", self.dir.join("source/tests/task"))
+            .env("FAKE_DIR", &self.dir)
+            .env("FAKE_FAIL", &self.fail)
+            .env_remove("RUSTDOCFLAGS")
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    fn calls(&self) -> Vec<String> {
+        let calls = fs::read_to_string(self.dir.join("calls")).unwrap_or_default();
+        calls.lines().map(str::to_owned).collect()
+    }
+
+    fn binary(&self, name: &str) -> String {
+        fs::read_to_string(self.dir.join("release").join(name)).unwrap()
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+const BUILD: &str = "|build --release -p muster-cli -p muster-agent -p muster-greeter";
+const BUILD_FAULTS: &str = "|build --release -p muster-agent --features faults";
+
+#[test]
+fn demo_builds_then_becomes_the_demo() {
+    let bench = Bench::new("demo");
+    let child =
+        bench.command(&["demo", "--", "--once", "a b"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let pid = child.id();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(bench.calls(), [BUILD]);
+    assert_eq!(output.status.code(), Some(7), "the demo's own exit code");
+    // The same process id: a signal to what the caller started is a signal to the demo.
+    assert_eq!(text(&output.stdout), format!("{pid}\ndemo\n--once\na b\n"));
+    assert!(text(&output.stderr).contains("noise of a build"));
+}
+
+#[test]
+fn demo_is_not_started_when_the_build_fails() {
+    let bench = Bench::new("demo_build_fails").failing_at("build");
+    let output = bench.run(&["demo"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(text(&output.stdout), "");
+    assert!(text(&output.stderr).contains("the demo was not started"));
+}
+
+#[test]
+fn verify_runs_every_step_in_order() {
+    let bench = Bench::new("verify");
+    let output = bench.run(&["verify"]);
+    let stdout = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{stdout}");
+    assert_eq!(
+        bench.calls(),
+        [
+            "|fmt --all --check",
+            "|clippy --release --workspace --all-targets -- -D warnings",
+            BUILD,
+            BUILD_FAULTS,
+            BUILD,
+            "|test --release --workspace",
+            "-D warnings|doc --release --workspace --no-deps",
+        ]
+    );
+    let summary = stdout.split_once("step       seconds").unwrap().1;
+    for step in ["fmt", "clippy", "build", "faults", "test", "doc"] {
+        let row = summary.lines().find(|line| line.starts_with(step));
+        assert!(row.unwrap().ends_with("  ok"), "{summary}");
+    }
+    assert!(summary.contains("skipped: there is no shell script"));
+    assert!(summary.contains("\ntotal "));
+}
+
+#[test]
+fn both_agents_are_there_after_the_fault_build() {
+    let bench = Bench::new("faults");
+    let output = bench.run(&["verify", "--only", "faults"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(bench.calls(), [BUILD_FAULTS, BUILD]);
+    assert_eq!(bench.binary("muster-agent-faults"), "faults");
+    assert_eq!(bench.binary("muster-agent"), "ordinary");
+}
+
+#[test]
+fn the_first_failure_ends_the_run_and_says_how_to_repeat_it() {
+    let bench = Bench::new("verify_fails").failing_at("test");
+    let output = bench.run(&["verify"]);
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(bench.calls().last().unwrap(), "|test --release --workspace");
+    assert!(stdout.contains("FAILED"), "{stdout}");
+    assert!(stdout.contains("not run"), "{stdout}");
+    for part in [
+        "verify failed in step test: `cargo test --release --workspace` failed (exit status: 101)",
+        "cargo verify --only test",
+        "\n    cargo test --release --workspace",
+    ] {
+        assert!(stderr.contains(part), "{part:?} is not in:\n{stderr}");
+    }
+}
+
+#[test]
+fn a_shell_script_with_a_mistake_fails_where_shellcheck_is_installed() {
+    let installed = Command::new("shellcheck").arg("--version").output().is_ok();
+    let bench = Bench::new("shell");
+    let script = bench.dir.join("source/wrong.sh");
+    fs::write(script, "#!/bin/sh\nrm $1/*\n").unwrap();
+    let output = bench.run(&["verify", "--only=shell"]);
+    if installed {
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text(&output.stderr).contains("verify failed in step shell"));
+    } else {
+        assert_eq!(output.status.code(), Some(0));
+        assert!(text(&output.stdout).contains("skipped: shellcheck is not installed here"));
+    }
+}
+
+#[test]
+fn a_mistake_on_the_command_line_is_told_and_nothing_runs() {
+    let bench = Bench::new("usage");
+    let output = bench.run(&["verify", "--only", "lint"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("`verify` has no step \"lint\""));
+    assert!(bench.calls().is_empty());
+}
