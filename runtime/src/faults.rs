@@ -1,0 +1,47 @@
+//! Fault points: places where a test makes the process die, as a power cut would.
+//!
+//! Compiled to nothing unless the feature `faults` is on. With it, the environment variable `MUSTER_FAULT=name` (or
+//! `name:2` for the second passage) makes the process kill itself with SIGKILL at the point of that name.
+//! [`POINTS`] lists every point; a test walks the list.
+
+/// Every fault point of the agent, in the order in which an upgrade passes them.
+pub const POINTS: [&str; 12] = [
+    "upgrade.accepted",
+    "upgrade.during_download",
+    "upgrade.after_download",
+    "upgrade.after_unpack",
+    "upgrade.before_stop",
+    "upgrade.after_stop",
+    "upgrade.after_switch",
+    "upgrade.after_start",
+    "upgrade.before_confirm",
+    "rollback.before_stop",
+    "rollback.after_switch",
+    "rollback.after_start",
+];
+
+/// Dies here when the environment asks for it; nothing at all without the feature.
+#[cfg(not(feature = "faults"))]
+#[inline(always)]
+pub fn point(name: &str) {
+    let _ = name;
+}
+
+/// Dies here when the environment asks for it.
+#[cfg(feature = "faults")]
+pub fn point(name: &str) {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static PASSED: AtomicU32 = AtomicU32::new(0);
+    debug_assert!(POINTS.contains(&name), "{name} is not listed in POINTS");
+    #[expect(clippy::disallowed_methods, reason = "a fault is asked for by the environment")]
+    let Ok(wanted) = std::env::var("MUSTER_FAULT") else { return };
+    let (wanted, nth) = match wanted.split_once(':') {
+        Some((wanted, nth)) => (wanted.to_owned(), nth.parse().unwrap_or(1)),
+        None => (wanted, 1),
+    };
+    if wanted == name && PASSED.fetch_add(1, Ordering::SeqCst) + 1 == nth {
+        // abort() would unwind nothing either, but SIGKILL is what an operator's `kill -9` sends.
+        let _ = std::process::Command::new("kill").args(["-KILL", &std::process::id().to_string()]).status();
+        std::process::abort();
+    }
+}

@@ -1,0 +1,12 @@
+//! What programs need beside their rules: clock, random ids, tasks with owners, settings, logs, backoff, fault points.
+//!
+//! The only crate that reads the clock, draws random numbers, spawns tasks and reads the environment; everyone else
+//! is handed the result. Invariant: nothing is spawned without a name and an owner.
+
+pub mod backoff;
+pub mod clock;
+pub mod faults;
+pub mod ids;
+pub mod settings;
+pub mod tasks;
+pub mod telemetry;

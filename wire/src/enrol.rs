@@ -1,0 +1,96 @@
+//! HTTPS: paths, enrolment.
+
+use crate::id::{Sha256Hex, ThingName, Version};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// `POST`: [`EnrolRequest`] to [`EnrolResponse`], or a [`crate::rejection::Rejection`]. No client certificate.
+pub const ENROL_PATH: &str = "/v1/enrol";
+/// `GET`: the agent for Linux on x86-64. No client certificate; the install script checks the digest.
+pub const AGENT_PATH_PREFIX: &str = "/agent/";
+/// `GET`: `ok` when the server serves.
+pub const HEALTH_PATH: &str = "/healthz";
+/// `GET` and `HEAD` with ranges for connectors and operators, `PUT` for operators.
+pub const ARTIFACT_PATH_PREFIX: &str = "/artifacts/sha256/";
+
+/// Path of the artifact with this digest.
+#[must_use]
+pub fn artifact_path(sha256: &Sha256Hex) -> String {
+    format!("{ARTIFACT_PATH_PREFIX}{sha256}")
+}
+
+/// The digest that an artifact path names.
+#[must_use]
+pub fn artifact_digest(path: &str) -> Option<Sha256Hex> {
+    Sha256Hex::new(path.strip_prefix(ARTIFACT_PATH_PREFIX)?).ok().filter(Sha256Hex::is_complete)
+}
+
+/// Asks for the first certificate of a connector.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnrolRequest {
+    /// The single-use token of the install script.
+    pub token: String,
+    /// The connector's name; the token is bound to it.
+    pub name: ThingName,
+    /// PKCS #10 request in PEM; its common name is the connector's name.
+    pub csr: String,
+    /// What the agent knows of its host.
+    pub host: HostFacts,
+}
+
+impl fmt::Debug for EnrolRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EnrolRequest").field("name", &self.name).field("token", &"...").finish_non_exhaustive()
+    }
+}
+
+/// The connector's identity.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnrolResponse {
+    /// The connector's name.
+    pub name: ThingName,
+    /// The fleet's name: the trust domain of every identity.
+    pub fleet: String,
+    /// The certificate, PEM.
+    pub certificate: String,
+    /// The CA that signs the server and all devices, PEM.
+    pub ca: String,
+    /// The key that verifies component packages, in its text form.
+    pub publisher_key: String,
+}
+
+/// What an agent knows of its host. Also `state.reported` of the shadow `agent`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HostFacts {
+    /// Version of the agent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent_version: Option<Version>,
+    /// Host name.
+    pub hostname: String,
+    /// Operating system with its version, for people.
+    pub os: String,
+    /// CPU architecture: `x86_64`, `aarch64`.
+    pub arch: String,
+    /// Addresses of the host's interfaces, without loopback and link-local ones.
+    pub addresses: Vec<String>,
+    /// Changes with every boot of the host.
+    pub boot_id: String,
+    /// Changes with every start of the agent.
+    pub start_id: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn artifact_paths_round_trip_and_nothing_else_is_one() {
+        let digest = Sha256Hex::from_bytes(&[7; 32]);
+        assert_eq!(artifact_digest(&artifact_path(&digest)), Some(digest));
+        for path in ["/artifacts/sha256/", "/artifacts/sha256/ab", "/artifacts/sha256/../x", "/v1/enrol"] {
+            assert_eq!(artifact_digest(path), None, "{path}");
+        }
+    }
+}

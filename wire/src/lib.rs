@@ -1,0 +1,22 @@
+//! Everything that crosses a boundary, as values: names, topics, payloads in JSON and CBOR, time, limits.
+//!
+//! Refuses to know: sockets, clocks, randomness, storage. Every other crate may use this one; it uses none of them.
+//!
+//! Invariants: a name that exists is valid; [`topic`] is the only place that joins or splits a topic on `/`;
+//! [`limits`] is the only place for bounds; [`time::Timestamp`] is the only stored or sent time.
+
+pub mod admin;
+pub mod codec;
+pub mod component;
+pub mod enrol;
+pub mod filter;
+pub mod id;
+pub mod job;
+pub mod limits;
+pub mod presence;
+pub mod rejection;
+pub mod shadow;
+pub mod telemetry;
+pub mod time;
+pub mod topic;
+pub mod view;

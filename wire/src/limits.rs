@@ -1,0 +1,109 @@
+//! Every bound of the product, with its unit in the name and the reason above it.
+
+use std::time::Duration;
+
+/// Largest MQTT payload. AWS IoT Core's figure (quotas, "maximum publish message size").
+pub const PAYLOAD_BYTES_MAX: usize = 128 * 1024;
+/// Largest MQTT packet: payload, topic and properties.
+pub const PACKET_BYTES_MAX: usize = PAYLOAD_BYTES_MAX + 8 * 1024;
+/// Largest packet before CONNECT is accepted: client id, will, user name and properties, from a peer of unknown intent.
+pub const CONNECT_BYTES_MAX: usize = 16 * 1024;
+/// Largest shadow document (desired and reported as JSON, metadata excluded). AWS IoT Core's default.
+pub const SHADOW_DOCUMENT_BYTES_MAX: usize = 8 * 1024;
+/// Deepest nesting below `desired` or `reported`. The literal AWS message names 6.
+pub const SHADOW_DEPTH_MAX: usize = 6;
+/// Longest client token of a shadow or job request.
+pub const CLIENT_TOKEN_BYTES_MAX: usize = 64;
+/// Largest job document as JSON. AWS IoT Core's figure.
+pub const JOB_DOCUMENT_BYTES_MAX: usize = 32 * 1024;
+/// Most pairs in the `statusDetails` of an execution.
+pub const STATUS_DETAILS_MAX: usize = 10;
+/// Longest key of `statusDetails`.
+pub const STATUS_DETAIL_KEY_BYTES_MAX: usize = 128;
+/// Longest value of `statusDetails`.
+pub const STATUS_DETAIL_VALUE_BYTES_MAX: usize = 1024;
+/// Most executions named in one `notify` message. AWS IoT Core's figure.
+pub const NOTIFY_EXECUTIONS_MAX: usize = 10;
+/// Longest topic or topic filter.
+pub const TOPIC_BYTES_MAX: usize = 256;
+/// Most `/` in a topic or filter: eight levels. `$aws/things/T/shadow/name/S/update/accepted` has exactly so many.
+pub const TOPIC_SLASHES_MAX: usize = 7;
+/// Longest MQTT client id.
+pub const CLIENT_ID_BYTES_MAX: usize = 128;
+/// Most filters in one SUBSCRIBE.
+pub const FILTERS_PER_SUBSCRIBE_MAX: usize = 8;
+/// Most subscriptions of one connection.
+pub const SUBSCRIPTIONS_PER_CONNECTION_MAX: usize = 50;
+/// Most connections of one identity.
+pub const SESSIONS_PER_IDENTITY_MAX: usize = 4;
+/// Requests of one connection that are not answered yet; past it, reading from that connection pauses.
+pub const REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX: usize = 100;
+/// QoS 1 messages sent to one connection and not acknowledged yet.
+pub const OUTBOUND_IN_FLIGHT_PER_CONNECTION_MAX: usize = 100;
+/// Messages waiting for one connection. Past it QoS 0 loses the oldest and a QoS 1 message ends the connection:
+/// the device pulls its state anew when it returns.
+pub const OUTBOX_MESSAGES_MAX: usize = 1000;
+/// Bytes waiting for one connection, for the same reason.
+pub const OUTBOX_BYTES_MAX: usize = 1024 * 1024;
+/// Requests waiting for one partition worker; past it the door stops reading from the connections that ask.
+pub const PARTITION_QUEUE_MAX: usize = 16 * 1024;
+/// Requests that one worker takes into one durable commit. Larger gains little: the flush is already shared.
+pub const COMMIT_BATCH_MAX: usize = 256;
+/// Connections in TLS handshake or before CONNECT at one time; more wait in the accept queue of the kernel.
+pub const HANDSHAKES_MAX: usize = 512;
+/// Connections accepted at all.
+pub const CONNECTIONS_MAX: usize = 20_000;
+/// Largest HTTP request body that is held in memory (enrolment).
+pub const HTTP_BODY_BYTES_MAX: usize = 64 * 1024;
+/// Largest artifact (component package).
+pub const ARTIFACT_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
+/// Largest unpacked component version; a guard against decompression bombs.
+pub const UNPACKED_BYTES_MAX: u64 = 8 * 1024 * 1024 * 1024;
+/// Most files in one component package.
+pub const PACKAGE_FILES_MAX: usize = 100_000;
+/// Actions that one listing returns.
+pub const ACTIONS_LISTED_MAX: usize = 1000;
+/// Finished actions kept for each connector; older ones are deleted.
+pub const ACTIONS_KEPT_PER_THING: usize = 100;
+
+/// A TLS handshake must be over by then.
+pub const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
+/// After the handshake, CONNECT must be there by then.
+pub const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
+/// A write to a connection that makes no progress for so long ends it.
+pub const WRITE_STALL_DEADLINE: Duration = Duration::from_secs(30);
+/// Smallest keep-alive; a shorter wish is raised. AWS IoT Core's figure.
+pub const KEEP_ALIVE_MIN: Duration = Duration::from_secs(30);
+/// Largest keep-alive; zero or a longer wish becomes this. AWS IoT Core's figure.
+pub const KEEP_ALIVE_MAX: Duration = Duration::from_secs(1200);
+/// How often an agent speaks at least (its MQTT keep-alive).
+pub const HEARTBEAT: Duration = Duration::from_secs(30);
+/// A link without a sign of life for so long is stale.
+pub const STALE_AFTER: Duration = Duration::from_secs(90);
+/// A link without a sign of life for so long is offline.
+pub const OFFLINE_AFTER: Duration = Duration::from_secs(300);
+/// How often an agent sends telemetry.
+pub const TELEMETRY_INTERVAL: Duration = Duration::from_secs(30);
+/// How often an agent pulls its whole state although no hint came; ± 20 %.
+pub const VERIFY_INTERVAL: Duration = Duration::from_secs(15 * 60);
+/// How often the reconciler looks at every connector although nothing woke it.
+pub const RESCAN_INTERVAL: Duration = Duration::from_secs(60);
+/// Life of an enrolment token.
+pub const ENROLMENT_TOKEN_LIFE: Duration = Duration::from_secs(5 * 60);
+/// Life of a device certificate.
+pub const CERTIFICATE_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
+/// A job execution in progress for so long without an end has timed out.
+pub const JOB_TIMEOUT: Duration = Duration::from_secs(60 * 60);
+/// After the agent said that an upgrade succeeded, the proof must be there by then (plus the soak time).
+pub const PROOF_DEADLINE: Duration = Duration::from_secs(5 * 60);
+/// First wait of every retry; doubles up to [`RETRY_CAP`], with full jitter.
+pub const RETRY_BASE: Duration = Duration::from_secs(1);
+/// Longest wait of every retry.
+pub const RETRY_CAP: Duration = Duration::from_secs(60);
+/// How long a shutdown waits for its tasks.
+pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
+
+const _: () =
+    assert!(SHADOW_DOCUMENT_BYTES_MAX * 4 < PAYLOAD_BYTES_MAX, "previous and current with metadata fit a packet");
+const _: () = assert!(JOB_DOCUMENT_BYTES_MAX * 2 < PAYLOAD_BYTES_MAX, "a job document fits a packet");
+const _: () = assert!(PAYLOAD_BYTES_MAX < PACKET_BYTES_MAX && PACKET_BYTES_MAX < OUTBOX_BYTES_MAX);

@@ -1,0 +1,436 @@
+//! The topic grammar: the only file that joins or splits a topic on `/`.
+//!
+//! ```text
+//! $aws/things/{thing}/shadow[/name/{shadow}]/{get|update|delete}[/{accepted|rejected}]
+//! $aws/things/{thing}/shadow[/name/{shadow}]/update/{delta|documents}
+//! $aws/things/{thing}/jobs/{get|start-next}[/{accepted|rejected}]
+//! $aws/things/{thing}/jobs/{job|$next}/{get|update}[/{accepted|rejected}]
+//! $aws/things/{thing}/jobs/{notify|notify-next}
+//! $aws/events/presence/{connected|disconnected}/{client}
+//! $aws/events/{job|jobExecution}/{job}/{event}
+//! muster/things/{thing}/telemetry/{kind}
+//! muster/op/{verb}                      muster/reply/{anything}
+//! muster/view/connectors/{thing}[/metrics]     muster/view/actions
+//! ```
+//! Source: the AWS IoT reserved topics, and the design's "On the wire".
+
+use crate::id::{JobId, NameError, ShadowName, ThingName};
+use crate::limits::{TOPIC_BYTES_MAX, TOPIC_SLASHES_MAX};
+use std::fmt;
+
+/// One topic of the service.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Topic {
+    /// A shadow of a thing; `shadow` is `None` for the classic one.
+    Shadow {
+        /// Whose shadow.
+        thing: ThingName,
+        /// Which named shadow, or the classic one.
+        shadow: Option<ShadowName>,
+        /// What is said.
+        verb: ShadowTopic,
+    },
+    /// The jobs of a thing.
+    Jobs {
+        /// Whose jobs.
+        thing: ThingName,
+        /// What is said.
+        verb: JobsTopic,
+    },
+    /// Measurements of a thing's host.
+    Telemetry {
+        /// Whose measurements.
+        thing: ThingName,
+        /// Which stream.
+        kind: TelemetryKind,
+    },
+    /// An operator's request; the verb is a member of [`crate::admin::Verb`].
+    Operator {
+        /// What is asked.
+        verb: crate::admin::Verb,
+    },
+    /// Where the answer to an operator goes; the rest is the client's choice.
+    Reply {
+        /// Everything after `muster/reply/`.
+        rest: Box<str>,
+    },
+    /// A client came or went.
+    Presence {
+        /// Which of the two.
+        event: PresenceEvent,
+        /// The MQTT client id.
+        client: Box<str>,
+    },
+    /// A job changed.
+    JobEvent {
+        /// Which job.
+        job: JobId,
+        /// What happened: `completed`, `canceled`, `deleted` and so on.
+        event: Box<str>,
+    },
+    /// An execution of a job reached its end.
+    JobExecutionEvent {
+        /// Which job.
+        job: JobId,
+        /// What happened: `succeeded`, `failed` and so on.
+        event: Box<str>,
+    },
+    /// What dashboards read.
+    View(ViewTopic),
+}
+
+/// A request about a shadow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ShadowVerb {
+    /// Read it.
+    Get,
+    /// Change it.
+    Update,
+    /// Remove it.
+    Delete,
+}
+
+/// What is said about a shadow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ShadowTopic {
+    /// A client asks.
+    Request(ShadowVerb),
+    /// The service did it.
+    Accepted(ShadowVerb),
+    /// The service refused it.
+    Rejected(ShadowVerb),
+    /// Desired and reported differ.
+    Delta,
+    /// The document before and after an update.
+    Documents,
+}
+
+/// Which execution a request is about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum JobRef {
+    /// The one that would be started next.
+    Next,
+    /// The latest one of this job.
+    Id(JobId),
+}
+
+/// A request about jobs.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum JobsVerb {
+    /// GetPendingJobExecutions.
+    GetPending,
+    /// StartNextPendingJobExecution.
+    StartNext,
+    /// DescribeJobExecution.
+    Describe(JobRef),
+    /// UpdateJobExecution.
+    Update(JobId),
+}
+
+/// What is said about the jobs of a thing.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum JobsTopic {
+    /// A client asks.
+    Request(JobsVerb),
+    /// The service did it.
+    Accepted(JobsVerb),
+    /// The service refused it.
+    Rejected(JobsVerb),
+    /// The list of pending executions changed.
+    Notify,
+    /// The next execution changed.
+    NotifyNext,
+}
+
+/// A stream of measurements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TelemetryKind {
+    /// CPU, memory, disk and load of the host.
+    Host,
+}
+
+/// A client came or went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PresenceEvent {
+    /// It came.
+    Connected,
+    /// It went.
+    Disconnected,
+}
+
+/// What dashboards read: JSON, retained where it is a state.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ViewTopic {
+    /// Status, versions and last sync of a connector; retained.
+    Connector(ThingName),
+    /// The latest measurements of a connector's host; retained.
+    Metrics(ThingName),
+    /// One message for each change of an upgrade action; a stream.
+    Actions,
+}
+
+/// Why a text is not a topic of the service.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TopicError {
+    /// Longer than [`TOPIC_BYTES_MAX`].
+    #[error("topic has {0} bytes; at most {TOPIC_BYTES_MAX} are allowed")]
+    TooLong(usize),
+    /// More than [`TOPIC_SLASHES_MAX`] separators.
+    #[error("topic has {0} slashes; at most {TOPIC_SLASHES_MAX} are allowed")]
+    TooDeep(usize),
+    /// A name in the topic is not valid.
+    #[error("topic names something impossible: {0}")]
+    Name(#[from] NameError),
+    /// In the jobs of a thing, but no API.
+    #[error("no jobs API has the topic {topic:?}")]
+    UnknownJobsApi {
+        /// Whose jobs.
+        thing: ThingName,
+        /// The topic as given.
+        topic: String,
+    },
+    /// No topic of the service.
+    #[error("no part of the service has the topic {0:?}")]
+    Unknown(String),
+}
+
+impl Topic {
+    /// Reads a topic. Round trip: `Topic::parse(&t.to_string()) == Ok(t)`.
+    pub fn parse(text: &str) -> Result<Self, TopicError> {
+        if text.len() > TOPIC_BYTES_MAX {
+            return Err(TopicError::TooLong(text.len()));
+        }
+        let slashes = text.bytes().filter(|b| *b == b'/').count();
+        if slashes > TOPIC_SLASHES_MAX {
+            return Err(TopicError::TooDeep(slashes));
+        }
+        let unknown = || TopicError::Unknown(text.to_owned());
+        let parts = Parts::new(text);
+        match parts.slice() {
+            ["$aws", "things", thing, "shadow", rest @ ..] => {
+                let (shadow, rest) = match rest {
+                    ["name", shadow, rest @ ..] => (Some(ShadowName::new(shadow)?), rest),
+                    rest => (None, rest),
+                };
+                let verb = ShadowTopic::from_parts(rest).ok_or_else(unknown)?;
+                Ok(Self::Shadow { thing: ThingName::new(thing)?, shadow, verb })
+            }
+            ["$aws", "things", thing, "jobs", rest @ ..] => {
+                let thing = ThingName::new(thing)?;
+                match JobsTopic::from_parts(rest)? {
+                    Some(verb) => Ok(Self::Jobs { thing, verb }),
+                    None => Err(TopicError::UnknownJobsApi { thing, topic: text.to_owned() }),
+                }
+            }
+            ["$aws", "events", "presence", event, client] if !client.is_empty() => {
+                let event = match *event {
+                    "connected" => PresenceEvent::Connected,
+                    "disconnected" => PresenceEvent::Disconnected,
+                    _ => return Err(unknown()),
+                };
+                Ok(Self::Presence { event, client: (*client).into() })
+            }
+            ["$aws", "events", "job", job, event] if !event.is_empty() => {
+                Ok(Self::JobEvent { job: JobId::new(job)?, event: (*event).into() })
+            }
+            ["$aws", "events", "jobExecution", job, event] if !event.is_empty() => {
+                Ok(Self::JobExecutionEvent { job: JobId::new(job)?, event: (*event).into() })
+            }
+            ["muster", "things", thing, "telemetry", "host"] => {
+                Ok(Self::Telemetry { thing: ThingName::new(thing)?, kind: TelemetryKind::Host })
+            }
+            ["muster", "op", verb] => Ok(Self::Operator { verb: verb.parse().map_err(|_| unknown())? }),
+            ["muster", "reply", first, ..] if !first.is_empty() => {
+                Ok(Self::Reply { rest: text["muster/reply/".len()..].into() })
+            }
+            ["muster", "view", "connectors", thing] => Ok(Self::View(ViewTopic::Connector(ThingName::new(thing)?))),
+            ["muster", "view", "connectors", thing, "metrics"] => {
+                Ok(Self::View(ViewTopic::Metrics(ThingName::new(thing)?)))
+            }
+            ["muster", "view", "actions"] => Ok(Self::View(ViewTopic::Actions)),
+            _ => Err(unknown()),
+        }
+    }
+
+    /// The thing that a topic is about, if it is about one: the key of its partition.
+    #[must_use]
+    pub fn thing(&self) -> Option<&ThingName> {
+        match self {
+            Self::Shadow { thing, .. } | Self::Jobs { thing, .. } | Self::Telemetry { thing, .. } => Some(thing),
+            Self::View(ViewTopic::Connector(thing) | ViewTopic::Metrics(thing)) => Some(thing),
+            Self::View(ViewTopic::Actions)
+            | Self::Operator { .. }
+            | Self::Reply { .. }
+            | Self::Presence { .. }
+            | Self::JobEvent { .. }
+            | Self::JobExecutionEvent { .. } => None,
+        }
+    }
+
+    /// Whether clients may publish here when their policy allows it. All else is the service's own voice.
+    #[must_use]
+    pub fn is_request(&self) -> bool {
+        match self {
+            Self::Shadow { verb, .. } => matches!(verb, ShadowTopic::Request(_)),
+            Self::Jobs { verb, .. } => matches!(verb, JobsTopic::Request(_)),
+            Self::Telemetry { .. } | Self::Operator { .. } => true,
+            Self::Reply { .. }
+            | Self::Presence { .. }
+            | Self::JobEvent { .. }
+            | Self::JobExecutionEvent { .. }
+            | Self::View(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Shadow { thing, shadow, verb } => {
+                write!(f, "$aws/things/{thing}/shadow")?;
+                if let Some(shadow) = shadow {
+                    write!(f, "/name/{shadow}")?;
+                }
+                write!(f, "/{verb}")
+            }
+            Self::Jobs { thing, verb } => write!(f, "$aws/things/{thing}/jobs/{verb}"),
+            Self::Telemetry { thing, kind: TelemetryKind::Host } => write!(f, "muster/things/{thing}/telemetry/host"),
+            Self::Operator { verb } => write!(f, "muster/op/{verb}"),
+            Self::Reply { rest } => write!(f, "muster/reply/{rest}"),
+            Self::Presence { event, client } => {
+                let event = match event {
+                    PresenceEvent::Connected => "connected",
+                    PresenceEvent::Disconnected => "disconnected",
+                };
+                write!(f, "$aws/events/presence/{event}/{client}")
+            }
+            Self::JobEvent { job, event } => write!(f, "$aws/events/job/{job}/{event}"),
+            Self::JobExecutionEvent { job, event } => write!(f, "$aws/events/jobExecution/{job}/{event}"),
+            Self::View(ViewTopic::Connector(thing)) => write!(f, "muster/view/connectors/{thing}"),
+            Self::View(ViewTopic::Metrics(thing)) => write!(f, "muster/view/connectors/{thing}/metrics"),
+            Self::View(ViewTopic::Actions) => f.write_str("muster/view/actions"),
+        }
+    }
+}
+
+impl ShadowTopic {
+    fn from_parts(parts: &[&str]) -> Option<Self> {
+        let (verb, outcome) = match parts {
+            [verb] => (*verb, None),
+            [verb, outcome] => (*verb, Some(*outcome)),
+            _ => return None,
+        };
+        let verb = match verb {
+            "get" => ShadowVerb::Get,
+            "update" => ShadowVerb::Update,
+            "delete" => ShadowVerb::Delete,
+            _ => return None,
+        };
+        match (verb, outcome) {
+            (verb, None) => Some(Self::Request(verb)),
+            (verb, Some("accepted")) => Some(Self::Accepted(verb)),
+            (verb, Some("rejected")) => Some(Self::Rejected(verb)),
+            (ShadowVerb::Update, Some("delta")) => Some(Self::Delta),
+            (ShadowVerb::Update, Some("documents")) => Some(Self::Documents),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for ShadowTopic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (verb, tail) = match self {
+            Self::Request(verb) => (verb, ""),
+            Self::Accepted(verb) => (verb, "/accepted"),
+            Self::Rejected(verb) => (verb, "/rejected"),
+            Self::Delta => (&ShadowVerb::Update, "/delta"),
+            Self::Documents => (&ShadowVerb::Update, "/documents"),
+        };
+        let verb = match verb {
+            ShadowVerb::Get => "get",
+            ShadowVerb::Update => "update",
+            ShadowVerb::Delete => "delete",
+        };
+        write!(f, "{verb}{tail}")
+    }
+}
+
+impl JobsTopic {
+    /// A job may be called `get` or `notify`: the two-level forms belong to the API, the longer ones to the job.
+    fn from_parts(parts: &[&str]) -> Result<Option<Self>, NameError> {
+        let (verb, outcome) = match parts {
+            ["notify"] => return Ok(Some(Self::Notify)),
+            ["notify-next"] => return Ok(Some(Self::NotifyNext)),
+            [api @ ("get" | "start-next")] => (Self::list_verb(api), None),
+            [api @ ("get" | "start-next"), outcome @ ("accepted" | "rejected")] => {
+                (Self::list_verb(api), Some(*outcome))
+            }
+            [job, api @ ("get" | "update")] => (Self::job_verb(job, api)?, None),
+            [job, api @ ("get" | "update"), outcome] => (Self::job_verb(job, api)?, Some(*outcome)),
+            _ => return Ok(None),
+        };
+        let Some(verb) = verb else { return Ok(None) };
+        Ok(match outcome {
+            None => Some(Self::Request(verb)),
+            Some("accepted") => Some(Self::Accepted(verb)),
+            Some("rejected") => Some(Self::Rejected(verb)),
+            Some(_) => None,
+        })
+    }
+
+    fn list_verb(api: &str) -> Option<JobsVerb> {
+        Some(if api == "get" { JobsVerb::GetPending } else { JobsVerb::StartNext })
+    }
+
+    fn job_verb(job: &str, api: &str) -> Result<Option<JobsVerb>, NameError> {
+        Ok(match (job, api) {
+            ("$next", "get") => Some(JobsVerb::Describe(JobRef::Next)),
+            ("$next", _) => None,
+            (job, "get") => Some(JobsVerb::Describe(JobRef::Id(JobId::new(job)?))),
+            (job, _) => Some(JobsVerb::Update(JobId::new(job)?)),
+        })
+    }
+}
+
+impl fmt::Display for JobsTopic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (verb, tail) = match self {
+            Self::Request(verb) => (verb, ""),
+            Self::Accepted(verb) => (verb, "/accepted"),
+            Self::Rejected(verb) => (verb, "/rejected"),
+            Self::Notify => return f.write_str("notify"),
+            Self::NotifyNext => return f.write_str("notify-next"),
+        };
+        match verb {
+            JobsVerb::GetPending => write!(f, "get{tail}"),
+            JobsVerb::StartNext => write!(f, "start-next{tail}"),
+            JobsVerb::Describe(JobRef::Next) => write!(f, "$next/get{tail}"),
+            JobsVerb::Describe(JobRef::Id(job)) => write!(f, "{job}/get{tail}"),
+            JobsVerb::Update(job) => write!(f, "{job}/update{tail}"),
+        }
+    }
+}
+
+/// The levels of a topic without an allocation: no valid topic has more than [`TOPIC_SLASHES_MAX`] separators.
+struct Parts<'a> {
+    levels: [&'a str; TOPIC_SLASHES_MAX + 1],
+    count: usize,
+}
+
+impl<'a> Parts<'a> {
+    fn new(text: &'a str) -> Self {
+        let mut parts = Self { levels: [""; TOPIC_SLASHES_MAX + 1], count: 0 };
+        for level in text.split('/').take(TOPIC_SLASHES_MAX + 1) {
+            parts.levels[parts.count] = level;
+            parts.count += 1;
+        }
+        parts
+    }
+
+    fn slice(&self) -> &[&'a str] {
+        &self.levels[..self.count]
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,107 @@
+#![allow(clippy::unwrap_used)]
+use super::*;
+use proptest::prelude::*;
+
+#[track_caller]
+fn check(text: &str, expected: &Topic) {
+    assert_eq!(Topic::parse(text).as_ref(), Ok(expected));
+    assert_eq!(expected.to_string(), text);
+}
+
+fn thing(name: &str) -> ThingName {
+    ThingName::new(name).unwrap()
+}
+
+fn job(name: &str) -> JobId {
+    JobId::new(name).unwrap()
+}
+
+#[test]
+fn known_topics_round_trip() {
+    let shadow = |shadow: Option<&str>, verb| Topic::Shadow {
+        thing: thing("t:1"),
+        shadow: shadow.map(|s| ShadowName::new(s).unwrap()),
+        verb,
+    };
+    check("$aws/things/t:1/shadow/get", &shadow(None, ShadowTopic::Request(ShadowVerb::Get)));
+    check("$aws/things/t:1/shadow/update/delta", &shadow(None, ShadowTopic::Delta));
+    check(
+        "$aws/things/t:1/shadow/name/components/update/accepted",
+        &shadow(Some("components"), ShadowTopic::Accepted(ShadowVerb::Update)),
+    );
+    check(
+        "$aws/things/t:1/shadow/name/name/delete/rejected",
+        &shadow(Some("name"), ShadowTopic::Rejected(ShadowVerb::Delete)),
+    );
+    let jobs = |verb| Topic::Jobs { thing: thing("a"), verb };
+    check("$aws/things/a/jobs/get", &jobs(JobsTopic::Request(JobsVerb::GetPending)));
+    check("$aws/things/a/jobs/get/accepted", &jobs(JobsTopic::Accepted(JobsVerb::GetPending)));
+    check("$aws/things/a/jobs/start-next/rejected", &jobs(JobsTopic::Rejected(JobsVerb::StartNext)));
+    check("$aws/things/a/jobs/$next/get", &jobs(JobsTopic::Request(JobsVerb::Describe(JobRef::Next))));
+    check("$aws/things/a/jobs/get/get", &jobs(JobsTopic::Request(JobsVerb::Describe(JobRef::Id(job("get"))))));
+    check("$aws/things/a/jobs/j-1/update/accepted", &jobs(JobsTopic::Accepted(JobsVerb::Update(job("j-1")))));
+    check("$aws/things/a/jobs/notify/update", &jobs(JobsTopic::Request(JobsVerb::Update(job("notify")))));
+    check("$aws/things/a/jobs/notify-next", &jobs(JobsTopic::NotifyNext));
+    check("muster/view/connectors/a/metrics", &Topic::View(ViewTopic::Metrics(thing("a"))));
+    check("muster/reply/cli-7/x", &Topic::Reply { rest: "cli-7/x".into() });
+    check("muster/op/upgrade", &Topic::Operator { verb: crate::admin::Verb::Upgrade });
+    check(
+        "$aws/events/presence/connected/c 1",
+        &Topic::Presence { event: PresenceEvent::Connected, client: "c 1".into() },
+    );
+}
+
+#[test]
+fn other_topics_are_refused_with_the_reason() {
+    let cases = [
+        ("", "no part of the service has the topic \"\""),
+        ("$aws/things/a/shadow", "no part of the service has the topic \"$aws/things/a/shadow\""),
+        ("$aws/things/a/shadow/get/delta", "no part of the service has the topic \"$aws/things/a/shadow/get/delta\""),
+        ("$aws/things/a/jobs/x/y", "no jobs API has the topic \"$aws/things/a/jobs/x/y\""),
+        ("$aws/things/a/jobs/$next/update", "no jobs API has the topic \"$aws/things/a/jobs/$next/update\""),
+        ("muster/op/rm-rf", "no part of the service has the topic \"muster/op/rm-rf\""),
+        ("a/b/c/d/e/f/g/h/i", "topic has 8 slashes; at most 7 are allowed"),
+    ];
+    for (text, message) in cases {
+        assert_eq!(Topic::parse(text).map_err(|e| e.to_string()), Err(message.to_owned()), "{text}");
+    }
+    assert_eq!(Topic::parse(&"x".repeat(257)), Err(TopicError::TooLong(257)));
+    assert!(matches!(Topic::parse("$aws/things/a+/shadow/get"), Err(TopicError::Name(_))));
+}
+
+#[test]
+fn only_requests_may_be_published() {
+    for (text, may) in [
+        ("$aws/things/a/shadow/update", true),
+        ("$aws/things/a/shadow/update/accepted", false),
+        ("$aws/things/a/shadow/update/delta", false),
+        ("$aws/things/a/jobs/notify", false),
+        ("$aws/things/a/jobs/j/update", true),
+        ("muster/things/a/telemetry/host", true),
+        ("muster/view/actions", false),
+    ] {
+        assert_eq!(Topic::parse(text).unwrap().is_request(), may, "{text}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_panics_and_what_parses_prints_the_same(text in "([$a-z]{0,8}/){0,9}[$a-z+#]{0,8}") {
+        if let Ok(topic) = Topic::parse(&text) {
+            prop_assert_eq!(topic.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn shadow_topics_round_trip(
+        thing in "[a-zA-Z0-9:_-]{1,128}",
+        shadow in proptest::option::of("[$a-zA-Z0-9:_-]{1,40}"),
+        tail in prop_oneof![
+            Just("get"), Just("update"), Just("delete/accepted"), Just("update/rejected"), Just("update/documents")
+        ],
+    ) {
+        let name = shadow.map(|s| format!("/name/{s}")).unwrap_or_default();
+        let text = format!("$aws/things/{thing}/shadow{name}/{tail}");
+        prop_assert_eq!(Topic::parse(&text).map(|t| t.to_string()), Ok(text));
+    }
+}

@@ -1,0 +1,183 @@
+//! The contract for dashboards: JSON on `muster/view/…`. Version 1; fields are added, never changed or removed.
+
+use crate::component::{Health, LastFailed};
+use crate::enrol::HostFacts;
+use crate::id::{ComponentName, JobId, PersonName, PoolName, SiteName, TargetId, ThingName, Version};
+use crate::telemetry::HostTelemetry;
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Version of the view contract.
+pub const VIEW_VERSION: u8 = 1;
+
+/// Whether a connector is reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LinkStatus {
+    /// It has not connected yet.
+    #[default]
+    Never,
+    /// It is connected.
+    Online,
+    /// It is gone for a short while.
+    Stale,
+    /// It is gone.
+    Offline,
+}
+
+/// Whether a connector's components do their work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WorkStatus {
+    /// Nothing is known, or there is no component.
+    #[default]
+    Unknown,
+    /// Every component is healthy and at the wanted version.
+    Healthy,
+    /// A component is not at the wanted version, or still starting.
+    Degraded,
+    /// A component does not run or fails its probe.
+    Failed,
+}
+
+/// A connector: the retained payload of `muster/view/connectors/{thing}`, and a line of every listing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ConnectorView {
+    /// [`VIEW_VERSION`].
+    pub v: u8,
+    /// Name.
+    pub name: ThingName,
+    /// Pool, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<PoolName>,
+    /// Site, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site: Option<SiteName>,
+    /// Free text for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Whether it is reached.
+    pub link: LinkStatus,
+    /// Since when `link` is what it is.
+    pub link_since: Timestamp,
+    /// Whether its components do their work.
+    pub work: WorkStatus,
+    /// When it last said anything that was stored; absent before the first time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_sync: Option<Timestamp>,
+    /// When an operator added it.
+    pub registered_at: Timestamp,
+    /// When it got its certificate; absent before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enrolled_at: Option<Timestamp>,
+    /// What it said of its host.
+    pub host: HostFacts,
+    /// Its components, wanted or reported.
+    pub components: BTreeMap<ComponentName, ComponentView>,
+    /// The latest measurements; only in `connector show` and listings, not in the retained view.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub telemetry: Option<HostTelemetry>,
+}
+
+/// A component of a connector.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ComponentView {
+    /// The version that shall run, if the server wants one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub desired: Option<Version>,
+    /// The version that runs, as the agent reports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reported: Option<Version>,
+    /// The version that the server last confirmed from facts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmed: Option<Version>,
+    /// What the probe says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
+    /// The port that it says it listens on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// The version that failed last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_failed: Option<LastFailed>,
+    /// Why it is not where it should be; absent when it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// Where an upgrade of one component on one connector is. Only the server writes `confirmed`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ActionState {
+    /// The execution is made; the connector has not started it.
+    Queued,
+    /// The connector works on it.
+    Running,
+    /// The connector says it is done; the server waits for the facts that prove it.
+    Proving,
+    /// Facts of the new process prove it. An end.
+    Confirmed,
+    /// The new version failed and the old one runs again. An end.
+    RolledBack,
+    /// It failed otherwise; `reason` says how. An end.
+    Failed,
+    /// A newer intent took its place before it began. An end.
+    Superseded,
+}
+
+impl ActionState {
+    /// Whether nothing leaves this state.
+    #[must_use]
+    pub const fn is_end(self) -> bool {
+        matches!(self, Self::Confirmed | Self::RolledBack | Self::Failed | Self::Superseded)
+    }
+
+    /// The text, as in JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Proving => "proving",
+            Self::Confirmed => "confirmed",
+            Self::RolledBack => "rolled-back",
+            Self::Failed => "failed",
+            Self::Superseded => "superseded",
+        }
+    }
+}
+
+/// An upgrade of one component on one connector: a message of `muster/view/actions`, a line of `muster actions`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActionView {
+    /// [`VIEW_VERSION`].
+    pub v: u8,
+    /// The intent that it serves.
+    pub target: TargetId,
+    /// The job that carries it out.
+    pub job: JobId,
+    /// Connector.
+    pub thing: ThingName,
+    /// Component.
+    pub component: ComponentName,
+    /// The version that ran before, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Version>,
+    /// The version that shall run.
+    pub to: Version,
+    /// Where it is.
+    pub state: ActionState,
+    /// The agent's step while `state` is `running`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
+    /// Why it ended as it did, or what it waits for; one sentence for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Who asked.
+    pub by: PersonName,
+    /// When it began.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+}
