@@ -1,0 +1,74 @@
+//! How the doors and the services meet: requests to a thing's partition, deliveries to a thing, publication to readers.
+//!
+//! ```text
+//!  door ── Requests::submit ──▶ inbox of the thing's partition ──▶ service
+//!  door ◀── Connection::answer (durable; direct messages) ──────── service
+//!  door ◀── Deliveries::deliver (everyone who speaks for a thing) ─ service
+//!  reader ◀── Observation (rumqttd inside) ◀── Deliveries::observe ─ service, door
+//! ```
+//!
+//! Refuses to know: MQTT packets, stores, rules. The embedded implementation serves one process; the traits say nothing
+//! that a message bus between processes could not do.
+
+mod embedded;
+mod message;
+mod request;
+
+pub use embedded::{EmbeddedBus, Inboxes, ObserverLink};
+pub use message::{Message, Qos};
+pub use request::{
+    Answer, Assign, Caller, Connection, Inbound, Latch, LinkChange, LinkState, Outcome, Request, ResponseTo, Tag,
+};
+
+use muster_wire::id::ThingName;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+/// The other side of the bus has stopped; the process is shutting down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the service has stopped")]
+pub struct Stopped;
+
+/// What became of a submitted request.
+pub enum Submitted {
+    /// It waits in the inbox of its partition.
+    Queued,
+    /// The inbox is full: await this before anything else is read from the same connection.
+    Full(Pin<Box<dyn Future<Output = Result<(), Stopped>> + Send>>),
+}
+
+/// Door to service.
+pub trait Requests: Send + Sync + 'static {
+    /// Hands `inbound` to the partition of its thing. Two requests about one thing keep their order when the second is
+    /// submitted after the first was queued.
+    fn submit(&self, inbound: Inbound) -> Result<Submitted, Stopped>;
+}
+
+/// Service to door and to readers.
+pub trait Deliveries: Send + Sync + 'static {
+    /// Sends a message to every connection that subscribed to its topic, which is about `thing`, and to the readers.
+    fn deliver(&self, thing: &ThingName, message: &Arc<Message>);
+
+    /// Whether anybody would get such a message. `true` when that is not known.
+    fn wanted(&self, thing: &ThingName, topic: &str) -> bool;
+
+    /// Publishes a message to the readers. A retained one replaces the one before on its topic; an empty retained one
+    /// removes it.
+    fn observe(&self, message: Message, retain: bool);
+
+    /// Ends every connection of `thing`.
+    fn kick(&self, thing: &ThingName);
+}
+
+/// The doors of a process, as the bus sees them.
+pub trait Door: Send + Sync + 'static {
+    /// Sends a message to every connection that subscribed to its topic, which is about `thing`.
+    fn deliver(&self, thing: &ThingName, message: &Arc<Message>);
+
+    /// Whether any connection would get such a message.
+    fn wanted(&self, thing: &ThingName, topic: &str) -> bool;
+
+    /// Ends every connection of `thing`.
+    fn kick(&self, thing: &ThingName);
+}

@@ -1,0 +1,205 @@
+//! Requests from the doors, and the answers to them.
+
+use crate::message::Message;
+use bytes::Bytes;
+use muster_certs::identity::Identity;
+use muster_wire::enrol::{EnrolRequest, EnrolResponse};
+use muster_wire::id::{JobId, ThingName};
+use muster_wire::rejection::Rejection;
+use muster_wire::topic::Topic;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::sync::{Notify, oneshot};
+
+/// Who asks: stamped by the door from the verified certificate. No payload overrules it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The identity in the certificate.
+    pub identity: Identity,
+    /// SHA-256 of the certificate, hexadecimal.
+    pub certificate_id: Box<str>,
+    /// The MQTT client id.
+    pub client_id: Box<str>,
+    /// The peer's address.
+    pub peer: IpAddr,
+}
+
+/// A request's number within its connection; the door chooses it.
+pub type Tag = u64;
+
+/// Where a caller wants its answer (MQTT 5 response topic and correlation data).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResponseTo {
+    /// A topic under `muster/reply/`.
+    pub topic: Box<str>,
+    /// Returned unchanged.
+    pub correlation: Option<Bytes>,
+}
+
+/// One publish of a client to a service topic.
+pub struct Request {
+    /// The parsed topic; the door's policy allowed it.
+    pub topic: Topic,
+    /// The payload as sent.
+    pub payload: Bytes,
+    /// Who asks.
+    pub caller: Arc<Caller>,
+    /// Where the caller wants an answer, if it said so.
+    pub response: Option<ResponseTo>,
+    /// Returned with the answer.
+    pub tag: Tag,
+    /// Who gets the answer.
+    pub connection: Arc<dyn Connection>,
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request").field("topic", &self.topic).field("tag", &self.tag).finish_non_exhaustive()
+    }
+}
+
+/// The requesting connection, as the service sees it.
+pub trait Connection: Send + Sync + 'static {
+    /// The request `tag` is over. Called exactly once for each request, never before its changes are durable.
+    fn answer(&self, tag: Tag, answer: Answer);
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Done, or refused with a message; in both cases durable where it changed anything. The publish is acknowledged.
+    Settled,
+    /// The service failed. The publish is not acknowledged and the connection ends, so that the client asks again.
+    Failed,
+}
+
+/// The end of a request.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Messages for the requesting connection alone, whether it subscribed or not.
+    pub direct: Vec<Arc<Message>>,
+}
+
+impl Answer {
+    /// Settled, with nothing to say.
+    #[must_use]
+    pub fn settled() -> Self {
+        Self { outcome: Outcome::Settled, direct: Vec::new() }
+    }
+
+    /// Settled, with one message for the requester.
+    #[must_use]
+    pub fn with(message: Message) -> Self {
+        Self { outcome: Outcome::Settled, direct: vec![Arc::new(message)] }
+    }
+
+    /// The service failed.
+    #[must_use]
+    pub fn failed() -> Self {
+        Self { outcome: Outcome::Failed, direct: Vec::new() }
+    }
+}
+
+/// A thing's connection came or went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkChange {
+    /// Whose connection.
+    pub thing: ThingName,
+    /// Grows with every connection of the process; tells an old end from a new begin.
+    pub session: u64,
+    /// Came or went.
+    pub state: LinkState,
+}
+
+/// Whether a connection came or went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkState {
+    /// It is accepted.
+    Up,
+    /// It is over.
+    Down,
+}
+
+/// An execution of a stored job to be made for one thing. Repeating it changes nothing.
+#[derive(Clone, Debug)]
+pub struct Assign {
+    /// For whom.
+    pub thing: ThingName,
+    /// The stored job.
+    pub job: JobId,
+    /// Counts down when the execution is durable.
+    pub done: Option<Arc<Latch>>,
+}
+
+/// Everything that goes to a partition.
+#[derive(Debug)]
+pub enum Inbound {
+    /// A publish of a client.
+    Request(Request),
+    /// A connection came or went.
+    Link(LinkChange),
+    /// A host asks for its first certificate.
+    Enrol {
+        /// What it says.
+        request: EnrolRequest,
+        /// From where.
+        peer: IpAddr,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<EnrolResponse, Rejection>>,
+    },
+    /// Make an execution.
+    Assign(Assign),
+    /// Look at this thing again. Carries no data: what to do is read anew.
+    Wake(ThingName),
+}
+
+impl Inbound {
+    /// The thing whose partition this goes to; `None` for the partition of the fleet as a whole.
+    #[must_use]
+    pub fn thing(&self) -> Option<&ThingName> {
+        match self {
+            Self::Request(request) => request.topic.thing(),
+            Self::Link(change) => Some(&change.thing),
+            Self::Enrol { .. } => None,
+            Self::Assign(assign) => Some(&assign.thing),
+            Self::Wake(thing) => Some(thing),
+        }
+    }
+}
+
+/// Opens when it was counted down as often as it was made for.
+#[derive(Debug)]
+pub struct Latch {
+    left: AtomicUsize,
+    open: Notify,
+}
+
+impl Latch {
+    /// A latch for `count` events.
+    #[must_use]
+    pub fn new(count: usize) -> Arc<Self> {
+        Arc::new(Self { left: AtomicUsize::new(count), open: Notify::new() })
+    }
+
+    /// One event happened.
+    pub fn count_down(&self) {
+        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.open.notify_waiters();
+        }
+    }
+
+    /// Waits until every event has happened.
+    pub async fn wait(&self) {
+        loop {
+            let opened = self.open.notified();
+            if self.left.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            opened.await;
+        }
+    }
+}
