@@ -22,7 +22,7 @@ pub fn run(tree: &Tree, words: &[OsString]) -> Result<ExitCode, String> {
         return Err(format!("the demo was not started: `cargo {}` failed ({built})", BUILD_BINARIES.join(" ")));
     }
     let muster = tree.binary("muster");
-    let mut demo = Command::new(&muster);
+    let mut demo = tree.program(&muster);
     demo.arg("demo").args(words);
     become_it(demo).map_err(|error| format!("cannot start {}: {error}", muster.display()))
 }

@@ -1,7 +1,7 @@
 //! Where the sources and the built binaries are, and how cargo is started there.
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -54,13 +54,28 @@ impl Tree {
 
     /// Cargo with these arguments, at the root of the tree.
     pub fn cargo(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(&self.cargo);
+        let mut command = self.program(&self.cargo);
         command.args(args);
         command.current_dir(&self.root).stdin(Stdio::null());
         command.envs(self.target_settings.iter().map(|(key, path)| (key, path)));
         command
     }
+
+    /// A program in the environment of the caller, without what `cargo run` told us about our own package.
+    /// Build scripts watch those variables: with them here and absent in the caller's shell, each build
+    /// on one side would make the next on the other side compile `ring` and all that uses it again.
+    pub fn program(&self, path: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(path);
+        for (key, _) in env::vars_os() {
+            if key.to_str().is_some_and(|key| OURS.iter().any(|prefix| key.starts_with(prefix))) {
+                command.env_remove(key);
+            }
+        }
+        command
+    }
 }
+
+const OURS: &[&str] = &["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];
 
 /// The target folder settings of the environment, made absolute: a relative one counts from the caller's
 /// folder, and cargo is started from another.

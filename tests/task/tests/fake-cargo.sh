@@ -1,8 +1,8 @@
 #!/bin/sh
-# Stands in for cargo in the tests of the task runner: notes each call, makes the programs it is asked to build,
-# and fails when the call begins with $FAKE_FAIL.
+# Stands in for cargo in the tests of the task runner: notes each call and the variables that matter,
+# makes the programs it is asked to build, and fails when the call begins with $FAKE_FAIL.
 set -eu
-printf '%s|%s\n' "${RUSTDOCFLAGS-}" "$*" >>"$FAKE_DIR/calls"
+printf '%s|%s\n' "${CARGO_MANIFEST_DIR-}${CARGO_PKG_NAME-}${RUSTDOCFLAGS-}" "$*" >>"$FAKE_DIR/calls"
 case "$*" in
 "${FAKE_FAIL:-nothing}"*) exit 101 ;;
 build*) ;;
