@@ -1,0 +1,234 @@
+//! What is kept, record by record. Each record is a versioned enum, so that what was written stays readable.
+
+use muster_model::job::StoredExecution;
+use muster_model::reconcile::Action;
+use muster_model::shadow::ShadowDoc;
+use muster_wire::admin::Selector;
+use muster_wire::component::PublishedComponent;
+use muster_wire::enrol::HostFacts;
+use muster_wire::id::{ComponentName, JobId, PersonName, PoolName, SiteName, TargetId, ThingName, Version};
+use muster_wire::job::JobDocument;
+use muster_wire::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::store::{Key, Kind};
+
+/// A registered connector. Written by the fleet's worker alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Connector {
+    /// Name.
+    pub name: ThingName,
+    /// Pool, if it has one.
+    pub pool: Option<PoolName>,
+    /// Site, if it has one.
+    pub site: Option<SiteName>,
+    /// Free text for people.
+    pub description: Option<String>,
+    /// When an operator added it.
+    pub registered_at: Timestamp,
+    /// Who added it.
+    pub registered_by: PersonName,
+    /// Its first certificate; absent before it enrolled.
+    pub enrolled: Option<Enrolled>,
+    /// Hash of its live token, if it has one.
+    pub token_hash: Option<String>,
+}
+
+/// That a connector has its certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enrolled {
+    /// When.
+    pub at: Timestamp,
+    /// SHA-256 of the certificate, hexadecimal.
+    pub certificate_id: String,
+    /// What the host said of itself then.
+    pub host: HostFacts,
+}
+
+/// An enrolment token; its key is the hash of its text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenRecord {
+    /// The only connector that may use it.
+    pub connector: ThingName,
+    /// When it stops to work.
+    pub expires_at: Timestamp,
+    /// When it was used; it works once.
+    pub used_at: Option<Timestamp>,
+    /// Who made it.
+    pub issued_by: PersonName,
+}
+
+/// An operator's intent. Never changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// Grows with every intent of the fleet.
+    pub number: u64,
+    /// Name, made from the number.
+    pub id: TargetId,
+    /// The job that carries it out, made from the number.
+    pub job: JobId,
+    /// Component.
+    pub component: ComponentName,
+    /// Version.
+    pub version: Version,
+    /// Where.
+    pub selector: Selector,
+    /// Offer it also where it failed before.
+    pub again: bool,
+    /// Who wants it.
+    pub by: PersonName,
+    /// Since when.
+    pub at: Timestamp,
+}
+
+/// A job made by an operator. The upgrades' jobs are not kept: their documents follow from the target.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    /// Its id.
+    pub id: JobId,
+    /// What the things shall do.
+    pub document: JobDocument,
+    /// Its things.
+    pub targets: Vec<ThingName>,
+    /// Whether an execution was made for every thing; if not, a restart finishes it.
+    pub assigned: bool,
+    /// Who made it.
+    pub by: PersonName,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// When a connector's link last changed. Written by the thing's worker alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// When it last came.
+    pub up: Option<Timestamp>,
+    /// When it last went.
+    pub down: Option<Timestamp>,
+}
+
+macro_rules! versioned {
+    ($($(#[$doc:meta])* $stored:ident($record:ty)),+ $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        pub enum $stored {
+            /// The first form.
+            V1($record),
+        }
+        impl From<$record> for $stored {
+            fn from(record: $record) -> Self {
+                Self::V1(record)
+            }
+        }
+        impl From<$stored> for $record {
+            fn from(stored: $stored) -> Self {
+                let $stored::V1(record) = stored;
+                record
+            }
+        }
+        impl Record for $record {
+            type Stored = $stored;
+        }
+    )+};
+}
+
+versioned! {
+    /// A shadow as it is stored.
+    StoredShadow(ShadowDoc),
+    /// A connector as it is stored.
+    StoredConnector(Connector),
+    /// A token as it is stored.
+    StoredToken(TokenRecord),
+    /// An intent as it is stored.
+    StoredTarget(Target),
+    /// A job as it is stored.
+    StoredJob(Job),
+    /// A published component as it is stored.
+    StoredComponent(PublishedComponent),
+    /// An action as it is stored.
+    StoredAction(Action),
+    /// A link's history as it is stored.
+    StoredSeen(Seen),
+}
+
+impl Record for muster_model::job::Execution {
+    type Stored = StoredExecution;
+}
+
+/// A record and its stored form.
+pub trait Record: Sized + Clone {
+    /// The stored form, versioned.
+    type Stored: Serialize + serde::de::DeserializeOwned + From<Self> + Into<Self>;
+}
+
+/// Keys of the records.
+pub mod key {
+    use super::{ComponentName, JobId, Key, Kind, ThingName, Version};
+    use muster_wire::id::ShadowName;
+
+    /// A shadow of a thing; the classic one has an empty name.
+    #[must_use]
+    pub fn shadow(thing: &ThingName, shadow: Option<&ShadowName>) -> Key {
+        Key::new(Kind::Shadow).part(thing).part(shadow.map_or("", ShadowName::as_str))
+    }
+
+    /// A connector.
+    #[must_use]
+    pub fn connector(name: &ThingName) -> Key {
+        Key::new(Kind::Connector).part(name)
+    }
+
+    /// A token, by the hash of its text.
+    #[must_use]
+    pub fn token(hash: &str) -> Key {
+        Key::new(Kind::Token).part(hash)
+    }
+
+    /// An intent.
+    #[must_use]
+    pub fn target(number: u64) -> Key {
+        Key::new(Kind::Target).number(number)
+    }
+
+    /// A job of an operator.
+    #[must_use]
+    pub fn job(id: &JobId) -> Key {
+        Key::new(Kind::Job).part(id)
+    }
+
+    /// The prefix of all executions of a thing.
+    #[must_use]
+    pub fn executions(thing: &ThingName) -> Key {
+        Key::new(Kind::Execution).part(thing)
+    }
+
+    /// The execution of a job on a thing.
+    #[must_use]
+    pub fn execution(thing: &ThingName, job: &JobId) -> Key {
+        executions(thing).part(job)
+    }
+
+    /// A published version.
+    #[must_use]
+    pub fn component(name: &ComponentName, version: &Version) -> Key {
+        Key::new(Kind::Component).part(name).part(version)
+    }
+
+    /// The prefix of all actions of a thing.
+    #[must_use]
+    pub fn actions(thing: &ThingName) -> Key {
+        Key::new(Kind::Action).part(thing)
+    }
+
+    /// The action of an intent on a thing.
+    #[must_use]
+    pub fn action(thing: &ThingName, intent: u64) -> Key {
+        actions(thing).number(intent)
+    }
+
+    /// A link's history.
+    #[must_use]
+    pub fn seen(thing: &ThingName) -> Key {
+        Key::new(Kind::Meta).part("seen").part(thing)
+    }
+}

@@ -1,0 +1,190 @@
+//! One durable commit: reads through, collects writes and everything that may only be said after them.
+
+use super::ServiceError;
+use crate::records::Record;
+use crate::store::{Change, Expect, Key, Op, Store, codec};
+use bytes::Bytes;
+use muster_bus::{Answer, Connection, Deliveries, Message, Tag};
+use muster_wire::id::ThingName;
+use muster_wire::time::Timestamp;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// Requests of one worker on their way to one commit.
+///
+/// Reads see the writes of the same batch. A key that is written several times becomes one op, which expects the
+/// revision that the first read found: this worker is the only writer of its keys, so the expectation always holds.
+pub(super) struct Batch<'a> {
+    store: &'a dyn Store,
+    /// The time of everything in this batch.
+    pub(super) now: Timestamp,
+    seen: HashMap<Vec<u8>, Seen>,
+    said: Vec<Said>,
+    undo: Vec<Undo>,
+}
+
+/// Where a batch stands, to undo a handler that fails half-way.
+#[derive(Clone, Copy)]
+pub(super) struct Mark {
+    said: usize,
+    undo: usize,
+}
+
+/// What a write replaced.
+struct Undo {
+    key: Vec<u8>,
+    value: Option<Bytes>,
+    written: bool,
+}
+
+struct Seen {
+    expect: Expect,
+    value: Option<Bytes>,
+    written: bool,
+}
+
+/// What may be said only after the commit, in this order.
+enum Said {
+    Answer { connection: Arc<dyn Connection>, tag: Tag, answer: Answer },
+    Deliver { thing: ThingName, message: Arc<Message> },
+    Observe { message: Message, retain: bool },
+    /// Called with whether the commit succeeded.
+    Then(Box<dyn FnOnce(bool) + Send>),
+}
+
+impl<'a> Batch<'a> {
+    pub(super) fn new(store: &'a dyn Store, now: Timestamp) -> Self {
+        Self { store, now, seen: HashMap::new(), said: Vec::new(), undo: Vec::new() }
+    }
+
+    pub(super) fn get<R: Record>(&mut self, key: &Key) -> Result<Option<R>, ServiceError> {
+        let seen = self.look(key)?;
+        let Some(value) = &seen.value else { return Ok(None) };
+        let stored: R::Stored = codec::decode(key.as_bytes(), value)?;
+        Ok(Some(stored.into()))
+    }
+
+    pub(super) fn put<R: Record>(&mut self, key: &Key, record: &R) -> Result<(), ServiceError> {
+        let value = codec::encode(key.as_bytes(), &R::Stored::from(record.clone()))?;
+        self.write(key, Some(value.into()))
+    }
+
+    pub(super) fn delete(&mut self, key: &Key) -> Result<(), ServiceError> {
+        self.write(key, None)
+    }
+
+    fn write(&mut self, key: &Key, value: Option<Bytes>) -> Result<(), ServiceError> {
+        let seen = self.look(key)?;
+        let undo = Undo { key: key.as_bytes().to_vec(), value: seen.value.clone(), written: seen.written };
+        seen.value = value;
+        seen.written = true;
+        self.undo.push(undo);
+        Ok(())
+    }
+
+    /// Every record under `prefix`, in key order, with the writes of this batch.
+    pub(super) fn scan<R: Record>(&mut self, prefix: &Key) -> Result<Vec<R>, ServiceError> {
+        let mut found: BTreeMap<Vec<u8>, Bytes> = BTreeMap::new();
+        for (key, stored) in self.store.scan_all(prefix.as_bytes())? {
+            found.insert(key, stored.value);
+        }
+        for (key, seen) in &self.seen {
+            if key.starts_with(prefix.as_bytes()) {
+                match &seen.value {
+                    Some(value) => found.insert(key.clone(), value.clone()),
+                    None => found.remove(key),
+                };
+            }
+        }
+        found
+            .into_iter()
+            .map(|(key, value)| {
+                let stored: R::Stored = codec::decode(&key, &value)?;
+                Ok(stored.into())
+            })
+            .collect()
+    }
+
+    pub(super) fn answer(&mut self, connection: Arc<dyn Connection>, tag: Tag, answer: Answer) {
+        self.said.push(Said::Answer { connection, tag, answer });
+    }
+
+    pub(super) fn deliver(&mut self, thing: &ThingName, message: Message) {
+        self.said.push(Said::Deliver { thing: thing.clone(), message: Arc::new(message) });
+    }
+
+    pub(super) fn observe(&mut self, message: Message, retain: bool) {
+        self.said.push(Said::Observe { message, retain });
+    }
+
+    pub(super) fn then(&mut self, call: impl FnOnce(bool) + Send + 'static) {
+        self.said.push(Said::Then(Box::new(call)));
+    }
+
+    pub(super) fn mark(&self) -> Mark {
+        Mark { said: self.said.len(), undo: self.undo.len() }
+    }
+
+    /// Takes back every write since `mark` and forgets what was to be said.
+    pub(super) fn undo(&mut self, mark: Mark) {
+        self.said.truncate(mark.said);
+        for undo in self.undo.drain(mark.undo..).rev() {
+            if let Some(seen) = self.seen.get_mut(&undo.key) {
+                seen.value = undo.value;
+                seen.written = undo.written;
+            }
+        }
+    }
+
+    /// Makes the writes durable, then says what is to be said. On an error every request is answered as failed.
+    pub(super) fn commit(self, bus: &dyn Deliveries) -> Result<(), ServiceError> {
+        let ops: Vec<Op> = self
+            .seen
+            .into_iter()
+            .filter(|(_, seen)| seen.written)
+            .map(|(key, seen)| {
+                let change = match seen.value {
+                    Some(value) => Change::Put(value.into()),
+                    None => Change::Delete,
+                };
+                Op { key, expect: seen.expect, change }
+            })
+            .collect();
+        let outcome = if ops.is_empty() {
+            Ok(())
+        } else {
+            self.store.apply(ops).wait().map_err(ServiceError::from).and_then(|answers| {
+                match answers.into_iter().find_map(Result::err) {
+                    Some(conflict) => Err(ServiceError::Conflict(conflict)),
+                    None => Ok(()),
+                }
+            })
+        };
+        let committed = outcome.is_ok();
+        for said in self.said {
+            match said {
+                Said::Answer { connection, tag, answer } => {
+                    connection.answer(tag, if committed { answer } else { Answer::failed() });
+                }
+                Said::Deliver { thing, message } if committed => bus.deliver(&thing, &message),
+                Said::Observe { message, retain } if committed => bus.observe(message, retain),
+                Said::Deliver { .. } | Said::Observe { .. } => {}
+                Said::Then(call) => call(committed),
+            }
+        }
+        outcome
+    }
+
+    fn look(&mut self, key: &Key) -> Result<&mut Seen, ServiceError> {
+        if !self.seen.contains_key(key.as_bytes()) {
+            let seen = match self.store.get(key.as_bytes())? {
+                Some(stored) => {
+                    Seen { expect: Expect::Revision(stored.revision), value: Some(stored.value), written: false }
+                }
+                None => Seen { expect: Expect::Absent, value: None, written: false },
+            };
+            self.seen.insert(key.as_bytes().to_vec(), seen);
+        }
+        Ok(self.seen.get_mut(key.as_bytes()).expect("inserted above"))
+    }
+}

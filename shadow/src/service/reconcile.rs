@@ -1,0 +1,178 @@
+//! The reconciler's shell: reads everything about one connector anew, lets the model plan, carries the steps out.
+
+use super::batch::Batch;
+use super::shadows::{self, Which};
+use super::views::{self, Link};
+use super::{FleetState, ServiceError, Shared, jobs};
+use crate::records::{Connector, key};
+use muster_bus::Message;
+use muster_model::job::{Event, Execution, Outcome, State};
+use muster_model::reconcile::{Action, ExecutionFacts, Step, View, Wanted, plan};
+use muster_model::shadow::{ShadowDoc, UpdateRequest};
+use muster_wire::admin::Selector;
+use muster_wire::codec::Encoding;
+use muster_wire::component::{
+    ComponentReport, DETAIL_OUTCOME, DETAIL_REASON, DETAIL_STEP, DesiredComponent, FailureOutcome,
+};
+use muster_wire::id::{ComponentName, ThingName};
+use muster_wire::limits::ACTIONS_KEPT_PER_THING;
+use muster_wire::shadow::components;
+use muster_wire::topic::{Topic, ViewTopic};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tracing::{info, warn};
+
+/// Looks at one connector: plans, does what the plan says, refreshes the view.
+pub(super) fn look(
+    shared: &Arc<Shared>,
+    batch: &mut Batch<'_>,
+    connector: &Connector,
+    link: &Link,
+) -> Result<(), ServiceError> {
+    jobs::time_out(shared, batch, &connector.name)?;
+    let mut view = read(shared, batch, connector)?;
+    let plan = plan(&view, batch.now);
+    for step in &plan.steps {
+        carry_out(shared, batch, connector, step)?;
+    }
+    if let Some(at) = plan.look_again {
+        shared.timers.set(at, &connector.name);
+    }
+    if !plan.steps.is_empty() {
+        view = read(shared, batch, connector)?;
+        prune(batch, &connector.name, &view.actions)?;
+    }
+    views::refresh(shared, batch, connector, link, &view, &plan.why)
+}
+
+/// Whether `selector` means this connector.
+pub(super) fn selects(selector: &Selector, connector: &Connector) -> bool {
+    match selector {
+        Selector::All => true,
+        Selector::Pool(pool) => connector.pool.as_ref() == Some(pool),
+        Selector::Site(site) => connector.site.as_ref() == Some(site),
+        Selector::Name(name) => connector.name == *name,
+    }
+}
+
+fn read(shared: &Shared, batch: &mut Batch<'_>, connector: &Connector) -> Result<View, ServiceError> {
+    let doc: Option<ShadowDoc> = batch.get(&key::shadow(&connector.name, Some(&components())))?;
+    let actions: Vec<Action> = batch.scan(&key::actions(&connector.name))?;
+    let executions: Vec<Execution> = batch.scan(&key::executions(&connector.name))?;
+    let desired: BTreeMap<ComponentName, DesiredComponent> =
+        section(&connector.name, "desired", doc.as_ref().and_then(ShadowDoc::desired));
+    let reported: BTreeMap<ComponentName, ComponentReport> =
+        section(&connector.name, "reported", doc.as_ref().and_then(ShadowDoc::reported));
+    Ok(View {
+        wanted: wanted(&shared.fleet(), connector),
+        desired: desired.into_iter().map(|(name, desired)| (name, desired.version)).collect(),
+        reported,
+        actions,
+        executions: executions.iter().map(|execution| (execution.job_id.clone(), facts(execution))).collect(),
+        synced_at: doc.as_ref().map(ShadowDoc::updated_at),
+    })
+}
+
+/// The newest intent for each component that selects this connector.
+fn wanted(fleet: &FleetState, connector: &Connector) -> BTreeMap<ComponentName, Wanted> {
+    let mut newest = BTreeMap::new();
+    for target in fleet.targets.iter().rev() {
+        if newest.contains_key(&target.component) || !selects(&target.selector, connector) {
+            continue;
+        }
+        // A target is made only for a published version, and versions are never withdrawn.
+        let Some(package) = fleet.component(&target.component, &target.version) else { continue };
+        let wanted = Wanted {
+            intent: target.number,
+            target: target.id.clone(),
+            job: target.job.clone(),
+            package: package.as_ref().clone(),
+            again: target.again,
+            by: target.by.clone(),
+        };
+        newest.insert(target.component.clone(), wanted);
+    }
+    newest
+}
+
+/// Reads a section of the shadow `components`. An entry that is not of the wanted shape is left out and logged: one
+/// strange report must not hide the others.
+fn section<T: serde::de::DeserializeOwned>(
+    thing: &ThingName,
+    name: &'static str,
+    section: Option<&Map<String, Value>>,
+) -> BTreeMap<ComponentName, T> {
+    let mut read = BTreeMap::new();
+    for (component, value) in section.into_iter().flatten() {
+        match (ComponentName::new(component), serde_json::from_value(value.clone())) {
+            (Ok(component), Ok(value)) => {
+                read.insert(component, value);
+            }
+            (_, Err(error)) => warn!(%thing, component, section = name, %error, "an entry of the shadow components is not usable"),
+            (Err(error), _) => warn!(%thing, component, section = name, %error, "an entry of the shadow components is not usable"),
+        }
+    }
+    read
+}
+
+fn facts(execution: &Execution) -> ExecutionFacts {
+    let detail = |name: &str| execution.status_details.get(name).cloned();
+    let timed_out = matches!(execution.state, State::Finished { outcome: Outcome::TimedOut, .. });
+    ExecutionFacts {
+        status: execution.status(),
+        step: detail(DETAIL_STEP),
+        reason: detail(DETAIL_REASON).or_else(|| {
+            let step = detail(DETAIL_STEP).filter(|_| timed_out)?;
+            Some(format!("its last step was {step}"))
+        }),
+        outcome: detail(DETAIL_OUTCOME).as_deref().and_then(FailureOutcome::from_text),
+    }
+}
+
+fn carry_out(
+    shared: &Arc<Shared>,
+    batch: &mut Batch<'_>,
+    connector: &Connector,
+    step: &Step,
+) -> Result<(), ServiceError> {
+    let thing = &connector.name;
+    match step {
+        Step::SetDesired { component, version } => {
+            let desired = json!({ "state": { "desired": { component.as_str(): DesiredComponent { version: version.clone() } } } });
+            let shadow = components();
+            let which = Which { thing, shadow: Some(&shadow) };
+            let outcome = match UpdateRequest::from_value(desired) {
+                Ok(update) => shadows::apply(batch, shared.bus.as_ref(), which, &update, Encoding::Json)?,
+                Err((error, _)) => Err(error),
+            };
+            if let Err(error) = outcome {
+                warn!(%thing, %component, %error, "the wanted version does not fit into the shadow components");
+            }
+        }
+        Step::CancelExecution { job } => {
+            jobs::event(shared, batch, thing, job, &Event::Cancel { force: false })?;
+        }
+        Step::MakeExecution { job } => {
+            jobs::assign(shared, batch, thing, job)?;
+        }
+        Step::Keep(action) => {
+            info!(%thing, component = %action.component, to = %action.to, state = action.state.as_str(),
+                  reason = action.reason.as_deref(), "upgrade");
+            batch.put(&key::action(thing, action.intent), action)?;
+            let payload = Encoding::Json.encode(&action.view(thing));
+            batch.observe(Message::new(Topic::View(ViewTopic::Actions), payload), false);
+        }
+    }
+    Ok(())
+}
+
+fn prune(batch: &mut Batch<'_>, thing: &ThingName, actions: &[Action]) -> Result<(), ServiceError> {
+    let mut ended: Vec<&Action> = actions.iter().filter(|action| action.state.is_end()).collect();
+    ended.sort_by_key(|action| std::cmp::Reverse(action.intent));
+    for action in ended.into_iter().skip(ACTIONS_KEPT_PER_THING) {
+        batch.delete(&key::action(thing, action.intent))?;
+    }
+    Ok(())
+}
+

@@ -1,0 +1,139 @@
+//! The shadow service: requests on `$aws/things/{thing}/shadow/…`.
+//!
+//! Accepted and rejected come in the encoding of the request; `delta` and `documents` go to others and are JSON.
+
+use super::ServiceError;
+use super::batch::Batch;
+use crate::records::key;
+use muster_bus::{Answer, Deliveries, Message, Request};
+use muster_model::shadow::{self, Previous, ShadowDoc, UpdateRequest};
+use muster_wire::codec::Encoding;
+use muster_wire::id::{ShadowName, ThingName};
+use muster_wire::shadow::{ShadowError, ShadowRejected};
+use muster_wire::topic::{ShadowTopic, ShadowVerb, Topic};
+
+/// A shadow of a thing.
+#[derive(Clone, Copy)]
+pub(super) struct Which<'a> {
+    pub(super) thing: &'a ThingName,
+    pub(super) shadow: Option<&'a ShadowName>,
+}
+
+impl Which<'_> {
+    fn topic(&self, verb: ShadowTopic) -> Topic {
+        Topic::Shadow { thing: self.thing.clone(), shadow: self.shadow.cloned(), verb }
+    }
+
+    /// What AWS puts in quotes when the shadow does not exist.
+    fn name(&self) -> &str {
+        self.shadow.map_or(self.thing.as_str(), ShadowName::as_str)
+    }
+}
+
+/// Carries out a client's request. Returns whether the shadow changed.
+pub(super) fn handle(
+    batch: &mut Batch<'_>,
+    bus: &dyn Deliveries,
+    which: Which<'_>,
+    verb: ShadowVerb,
+    request: Request,
+) -> Result<bool, ServiceError> {
+    let encoding = Encoding::of(&request.payload);
+    let record = key::shadow(which.thing, which.shadow);
+    let changed = match verb {
+        ShadowVerb::Get => {
+            let token = shadow::parse_token(&request.payload, encoding);
+            let doc = batch.get::<ShadowDoc>(&record)?.unwrap_or_default();
+            let now = batch.now;
+            let found = with_token(token, |token| shadow::get(&doc, which.name(), now, token, encoding));
+            say(batch, which, verb, encoding, found);
+            false
+        }
+        ShadowVerb::Delete => {
+            let token = shadow::parse_token(&request.payload, encoding);
+            let mut doc = batch.get::<ShadowDoc>(&record)?.unwrap_or_default();
+            let now = batch.now;
+            let deleted = with_token(token, |token| shadow::delete(&mut doc, which.name(), now, token, encoding));
+            let done = deleted.is_ok();
+            if done {
+                batch.put(&record, &doc)?;
+            }
+            say(batch, which, verb, encoding, deleted);
+            done
+        }
+        ShadowVerb::Update => match shadow::parse_update(&request.payload, encoding) {
+            Err(refusal) => {
+                say(batch, which, verb, encoding, Err(refusal));
+                false
+            }
+            Ok(update) => match apply(batch, bus, which, &update, encoding)? {
+                Ok(()) => true,
+                Err(error) => {
+                    let token = update.client_token().map(str::to_owned);
+                    say(batch, which, verb, encoding, Err((error, token)));
+                    false
+                }
+            },
+        },
+    };
+    batch.answer(request.connection, request.tag, Answer::settled());
+    Ok(changed)
+}
+
+/// Applies an update of a client or of the service itself, and tells who listens.
+pub(super) fn apply(
+    batch: &mut Batch<'_>,
+    bus: &dyn Deliveries,
+    which: Which<'_>,
+    update: &UpdateRequest,
+    encoding: Encoding,
+) -> Result<Result<(), ShadowError>, ServiceError> {
+    let record = key::shadow(which.thing, which.shadow);
+    let mut doc = batch.get::<ShadowDoc>(&record)?.unwrap_or_default();
+    let documents = which.topic(ShadowTopic::Documents).to_string();
+    let previous = if bus.wanted(which.thing, &documents) { Previous::Keep } else { Previous::Drop };
+    let updated = match shadow::update(&mut doc, update, batch.now, previous) {
+        Ok(updated) => updated,
+        Err(error) => return Ok(Err(error)),
+    };
+    let accepted = Message::new(which.topic(ShadowTopic::Accepted(ShadowVerb::Update)), updated.accepted(encoding));
+    let delta_topic = which.topic(ShadowTopic::Delta).to_string();
+    let delta = if bus.wanted(which.thing, &delta_topic) { updated.delta(Encoding::Json) } else { None };
+    let documents_payload = updated.documents(Encoding::Json);
+    batch.deliver(which.thing, accepted);
+    if let Some(delta) = delta {
+        batch.deliver(which.thing, Message::new(delta_topic, delta));
+    }
+    if let Some(payload) = documents_payload {
+        batch.deliver(which.thing, Message::new(documents, payload));
+    }
+    batch.put(&record, &doc)?;
+    Ok(Ok(()))
+}
+
+type Refusal = (ShadowError, Option<String>);
+
+fn with_token(
+    token: Result<Option<String>, ShadowError>,
+    run: impl FnOnce(Option<&str>) -> Result<Vec<u8>, ShadowError>,
+) -> Result<Vec<u8>, Refusal> {
+    let token = token.map_err(|error| (error, None))?;
+    run(token.as_deref()).map_err(|error| (error, token))
+}
+
+fn say(
+    batch: &mut Batch<'_>,
+    which: Which<'_>,
+    verb: ShadowVerb,
+    encoding: Encoding,
+    outcome: Result<Vec<u8>, Refusal>,
+) {
+    let message = match outcome {
+        Ok(payload) => Message::new(which.topic(ShadowTopic::Accepted(verb)), payload),
+        Err((error, token)) => {
+            let payload = encoding.encode(&ShadowRejected::new(&error, token.as_deref(), batch.now));
+            Message::new(which.topic(ShadowTopic::Rejected(verb)), payload)
+        }
+    };
+    batch.deliver(which.thing, message);
+}
