@@ -44,8 +44,26 @@ fn value() -> impl Strategy<Value = Value> {
     )
 }
 
+/// Around the deepest nesting that is allowed.
+fn deep() -> impl Strategy<Value = Value> {
+    (prop::collection::vec(any::<bool>(), 5..9), leaf()).prop_map(|(levels, leaf)| {
+        levels.into_iter().fold(leaf, |inner, array| if array { json!([{"a": inner}]) } else { json!({"a": inner}) })
+    })
+}
+
+/// Two or three of them are more than a document may have.
+fn large() -> impl Strategy<Value = Value> {
+    (3000usize..5000).prop_map(|length| Value::from("z".repeat(length)))
+}
+
 fn section() -> impl Strategy<Value = Value> {
-    prop_oneof![20 => object(value()), 1 => Just(Value::Null), 1 => value()]
+    prop_oneof![
+        16 => object(value()),
+        2 => object(deep()),
+        2 => object(large()),
+        1 => Just(Value::Null),
+        1 => value(),
+    ]
 }
 
 fn state() -> impl Strategy<Value = Value> {
