@@ -1,0 +1,159 @@
+//! `muster cert issue`: certificates for device SDKs, dashboards and load tests, signed here with the authority's key.
+
+use super::Run;
+use crate::args::CertIssueArgs;
+use crate::datadir::DataDir;
+use crate::error::CliError;
+use crate::output::Output;
+use muster_certs::identity::{Identity, Role};
+use muster_certs::{Authority, profile, store};
+use muster_runtime::clock::Clock;
+use serde_json::json;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+impl Run for CertIssueArgs {
+    fn describe(&self) -> String {
+        format!("issue certificates for {}", self.name)
+    }
+
+    fn json(&self) -> bool {
+        self.json
+    }
+
+    async fn run(self) -> Result<Output, CliError> {
+        let data = DataDir::open(&self.data.data)?;
+        let names = match self.count {
+            None => vec![self.name.clone()],
+            Some(count) => (0..count.get()).map(|at| format!("{}-{at}", self.name)).collect(),
+        };
+        let role = Role::from(self.policy);
+        let lifetime = self.days.map_or(profile::lifetime(role), |days| DAY * days.get());
+        let authority = read_authority(&data)?;
+        issue(&authority, role, &names, lifetime, Clock::system().now().epoch_seconds(), &self.out)?;
+        let text = format!(
+            "issued {} {role} certificate{} into {}",
+            names.len(),
+            if names.len() == 1 { "" } else { "s" },
+            self.out.display()
+        );
+        Ok(Output::new(&json!({"out": self.out, "names": names, "policy": role}), text))
+    }
+}
+
+fn read_authority(data: &DataDir) -> Result<Authority, CliError> {
+    let unusable = |error| CliError::local_because("cannot use the authority of the fleet", error);
+    let certificate = store::read_pem(&data.ca_certificate()).map_err(unusable)?;
+    let key = store::read_pem(&data.ca_key()).map_err(unusable)?;
+    Authority::from_pem(&certificate, &key)
+        .map_err(|error| CliError::local_because("cannot use the authority of the fleet", error))
+}
+
+/// Writes `{name}.crt` and `{name}.key` for every name, and `ca.crt`.
+fn issue(
+    authority: &Authority,
+    role: Role,
+    names: &[String],
+    lifetime: Duration,
+    now: i64,
+    out: &Path,
+) -> Result<(), CliError> {
+    // Every name is checked before the first file is written.
+    let identity = |name: &String| Identity::new(authority.fleet().clone(), role, name.as_str());
+    let identities = names
+        .iter()
+        .map(identity)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| CliError::local_because("--name cannot be used", error))?;
+    fs::create_dir_all(out)
+        .map_err(|error| CliError::local_because(format!("cannot make the folder {}", out.display()), error))?;
+    store::write_public(&out.join("ca.crt"), authority.certificate_pem().as_bytes())
+        .map_err(|error| CliError::local_because("cannot write the CA certificate", error))?;
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let part = identities.len().div_ceil(threads).max(1);
+    let issue_part = |identities: &[Identity]| -> Result<(), CliError> {
+        for identity in identities {
+            let (certificate, key) = authority.issue_with_new_key(identity, lifetime, now).map_err(|error| {
+                CliError::local_because(format!("cannot issue a certificate for {}", identity.name()), error)
+            })?;
+            let path = |end: &str| out.join(format!("{}.{end}", identity.name()));
+            write(&path("key"), &key, 0o600)?;
+            write(&path("crt"), &certificate, 0o644)?;
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = identities.chunks(part).map(|part| scope.spawn(|| issue_part(part))).collect();
+        workers.into_iter().try_for_each(|worker| match worker.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        })
+    })
+}
+
+/// Writes a file without waiting for the disk: thousands of these can be made again, unlike the keys of the server.
+/// The file never has a wider mode than it should, also when it was there before.
+fn write(path: &Path, text: &str, mode: u32) -> Result<(), CliError> {
+    let failed = |error| CliError::local_because(format!("cannot write {}", path.display()), error);
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
+    #[cfg(not(unix))]
+    let _ = mode;
+    options.open(path).and_then(|mut file| file.write_all(text.as_bytes())).map_err(failed)
+}
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use muster_certs::identity::Fleet;
+    use muster_certs::verifier;
+    use std::os::unix::fs::PermissionsExt;
+
+    const NOW: i64 = 1_800_000_000;
+
+    #[test]
+    fn every_name_gets_a_usable_pair_and_the_key_is_private() {
+        let authority = Authority::create(&Fleet::new("acme").unwrap(), NOW).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("certs");
+        let names: Vec<String> = (0..5).map(|at| format!("load-{at}")).collect();
+        // Twice: the second run replaces the files.
+        for _ in 0..2 {
+            issue(&authority, Role::Connector, &names, DAY, NOW, &out).unwrap();
+        }
+        let ca = fs::read_to_string(out.join("ca.crt")).unwrap();
+        for name in &names {
+            let (certificate, key) = (out.join(format!("{name}.crt")), out.join(format!("{name}.key")));
+            assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+            let pair = (fs::read_to_string(certificate).unwrap(), fs::read_to_string(key).unwrap());
+            verifier::client_config(&ca, Some((&pair.0, &pair.1)), &[]).unwrap();
+            let der = muster_certs::certificate::first_from_pem(&pair.0).unwrap();
+            let identity = Identity::from_certificate(&der, authority.fleet()).unwrap();
+            assert_eq!((identity.role(), identity.name()), (Role::Connector, name.as_str()));
+        }
+        assert_eq!(fs::read_dir(&out).unwrap().count(), 11);
+    }
+
+    #[test]
+    fn a_bad_name_writes_nothing() {
+        let authority = Authority::create(&Fleet::new("acme").unwrap(), NOW).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("certs");
+        for name in ["", "a/b", "..", "a b"] {
+            let names = ["good".to_owned(), name.to_owned()];
+            assert!(issue(&authority, Role::Observer, &names, DAY, NOW, &out).is_err(), "{name}");
+        }
+        assert!(!out.exists());
+    }
+}

@@ -1,0 +1,202 @@
+//! `muster connector`: adds, lists and shows connectors.
+
+use super::Run;
+use super::script::{Script, prefix_problem};
+use crate::args::{ConnectorAddArgs, ConnectorListArgs, ConnectorShowArgs};
+use crate::client::Operator;
+use crate::context::{Address, Context};
+use crate::error::CliError;
+use crate::narrate;
+use crate::output::{Output, Table, or_empty, spelling};
+use crate::settings::Settings;
+use muster_wire::admin::{
+    AddConnector, AddedConnector, ConnectorList, ListConnectors, Selector, ShowConnector, ShownConnector, Verb,
+};
+use muster_wire::id::PoolName;
+use muster_wire::view::ConnectorView;
+use std::fmt::Write;
+
+impl Run for ConnectorAddArgs {
+    fn describe(&self) -> String {
+        format!("add connector {}", self.name)
+    }
+
+    fn json(&self) -> bool {
+        self.operator.json
+    }
+
+    async fn run(self) -> Result<Output, CliError> {
+        let cx = Context::open(&self.operator)?;
+        if let Some(problem) = self.prefix.as_deref().and_then(prefix_problem) {
+            return Err(CliError::local(problem));
+        }
+        let server = match &self.server {
+            Some(text) => text.parse().map_err(|error| CliError::local_because("--server cannot be used", error))?,
+            None => public_address(&cx)?,
+        };
+        let pool = match (self.pool, self.no_pool) {
+            (Some(pool), _) => Some(pool),
+            (None, true) => None,
+            (None, false) => Some(PoolName::new(DEFAULT_POOL).expect("the default pool has a valid name")),
+        };
+        let request =
+            AddConnector { name: self.name, pool, site: self.site, description: self.description, renew: self.renew };
+        let mut operator = cx.connect().await?;
+        let added = add(&mut operator, &request).await?;
+        operator.close().await;
+        let script = Script {
+            ca_pem: &cx.credentials()?.ca_pem,
+            server: &server,
+            added: &added,
+            prefix: self.prefix.as_deref(),
+            start: !self.no_start,
+        };
+        Ok(Output::new(&added, script.render()))
+    }
+}
+
+/// Registers a connector.
+///
+/// Errors: `Refused`, `Unreachable`.
+pub async fn add(operator: &mut Operator, request: &AddConnector) -> Result<AddedConnector, CliError> {
+    operator.call(Verb::ConnectorAdd, request).await
+}
+
+/// The address at which hosts reach the server: the first host of the settings, with the port that is open.
+fn public_address(cx: &Context) -> Result<Address, CliError> {
+    let running = cx.server()?;
+    let settings = Settings::read(&cx.data.settings())?;
+    let host = settings.hosts.into_iter().next().ok_or_else(|| {
+        CliError::local(format!(
+            "{} names no server.hosts; add the name at which hosts reach this server, or give --server HOST:PORT",
+            cx.data.settings().display()
+        ))
+    })?;
+    Ok(Address { host, port: running.port })
+}
+
+impl Run for ConnectorListArgs {
+    fn describe(&self) -> String {
+        "list connectors".to_owned()
+    }
+
+    fn json(&self) -> bool {
+        self.operator.json
+    }
+
+    async fn run(self) -> Result<Output, CliError> {
+        let cx = Context::open(&self.operator)?;
+        let mut operator = cx.connect().await?;
+        let connectors = list(&mut operator, self.to).await?;
+        operator.close().await;
+        let text = if connectors.is_empty() { "no connectors".to_owned() } else { table(&connectors) };
+        Ok(Output::new(&ConnectorList { connectors, next: None }, text))
+    }
+}
+
+/// Every connector that matches, page by page.
+///
+/// Errors: `Refused`, `Unreachable`.
+pub async fn list(operator: &mut Operator, selector: Option<Selector>) -> Result<Vec<ConnectorView>, CliError> {
+    let mut connectors = Vec::new();
+    let mut after = None;
+    loop {
+        let question = ListConnectors { selector: selector.clone(), after };
+        let page: ConnectorList = operator.call(Verb::ConnectorList, &question).await?;
+        connectors.extend(page.connectors);
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return Ok(connectors),
+        }
+    }
+}
+
+fn table(connectors: &[ConnectorView]) -> String {
+    let mut table = Table::new(&["NAME", "LINK", "WORK", "POOL", "SITE", "AGENT", "LAST SYNC", "COMPONENTS"]);
+    for view in connectors {
+        let components: Vec<String> = view
+            .components
+            .iter()
+            .map(|(name, component)| format!("{name} {}", narrate::component(component)))
+            .collect();
+        table.row([
+            view.name.to_string(),
+            spelling(&view.link),
+            spelling(&view.work),
+            or_empty(view.pool.as_ref()),
+            or_empty(view.site.as_ref()),
+            or_empty(view.host.agent_version.as_ref()),
+            or_empty(view.last_sync.as_ref()),
+            components.join(", "),
+        ]);
+    }
+    table.to_string()
+}
+
+impl Run for ConnectorShowArgs {
+    fn describe(&self) -> String {
+        format!("show connector {}", self.name)
+    }
+
+    fn json(&self) -> bool {
+        self.operator.json
+    }
+
+    async fn run(self) -> Result<Output, CliError> {
+        let cx = Context::open(&self.operator)?;
+        let mut operator = cx.connect().await?;
+        let shown: ShownConnector = operator.call(Verb::ConnectorShow, &ShowConnector { name: self.name }).await?;
+        operator.close().await;
+        Ok(Output::new(&shown, sheet(&shown)))
+    }
+}
+
+fn sheet(shown: &ShownConnector) -> String {
+    let view = &shown.connector;
+    let host = &view.host;
+    let mut text = String::new();
+    let lines = [
+        ("name", view.name.to_string()),
+        ("description", or_empty(view.description.as_ref())),
+        ("link", format!("{} since {}", spelling(&view.link), view.link_since)),
+        ("work", spelling(&view.work)),
+        ("pool", or_empty(view.pool.as_ref())),
+        ("site", or_empty(view.site.as_ref())),
+        ("registered", view.registered_at.to_string()),
+        ("enrolled", or_empty(view.enrolled_at.as_ref())),
+        ("last sync", or_empty(view.last_sync.as_ref())),
+        ("host", host.hostname.clone()),
+        ("system", format!("{} {}", host.os, host.arch).trim().to_owned()),
+        ("addresses", host.addresses.join(", ")),
+        ("agent", or_empty(host.agent_version.as_ref())),
+        ("measured", view.telemetry.as_ref().map(narrate::metrics).unwrap_or_default()),
+    ];
+    for (name, value) in lines {
+        let value = if value.is_empty() { "-" } else { &value };
+        let _ = writeln!(text, "{name:<12}  {value}");
+    }
+    if !view.components.is_empty() {
+        let mut table = Table::new(&["COMPONENT", "WANTED", "RUNS", "CONFIRMED", "HEALTH", "PORT", "NOTE"]);
+        for (name, component) in &view.components {
+            let failed = component.last_failed.as_ref().map(|f| format!("{} failed: {}", f.version, f.reason));
+            let note: Vec<String> = component.why.iter().cloned().chain(failed).collect();
+            table.row([
+                name.to_string(),
+                or_empty(component.desired.as_ref()),
+                or_empty(component.reported.as_ref()),
+                or_empty(component.confirmed.as_ref()),
+                component.health.map(|health| spelling(&health)).unwrap_or_default(),
+                or_empty(component.port.as_ref()),
+                note.join("; "),
+            ]);
+        }
+        let _ = write!(text, "\n{table}");
+    }
+    if !shown.actions.is_empty() {
+        let _ = write!(text, "\n{}", super::action::table(&shown.actions));
+    }
+    text
+}
+
+/// The pool of a connector whose operator named none.
+const DEFAULT_POOL: &str = "default";

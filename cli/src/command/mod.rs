@@ -1,0 +1,64 @@
+//! One file for each noun. A command is its arguments, already checked; it says what it does, and does it.
+
+mod action;
+mod cert;
+mod component;
+mod connector;
+mod init;
+mod job;
+mod script;
+mod serve;
+mod upgrade;
+mod watch;
+
+pub use component::publish;
+pub use connector::{add, list};
+pub use init::{Init, init};
+pub use watch::VIEW_FILTER;
+
+use crate::args::{CertCommand, Command, ComponentCommand, ConnectorCommand, JobCommand};
+use crate::error::CliError;
+use crate::output::{Output, say_aside};
+use std::process::ExitCode;
+
+/// A command that can be run.
+pub trait Run {
+    /// What it does, to be read after "cannot": `list connectors`.
+    fn describe(&self) -> String;
+
+    /// Whether the result is wanted as JSON.
+    fn json(&self) -> bool;
+
+    /// Does it.
+    fn run(self) -> impl Future<Output = Result<Output, CliError>>;
+}
+
+/// Runs a command, prints its result and returns its exit code.
+pub async fn perform(command: Command) -> ExitCode {
+    match command {
+        Command::Init(args) => finish(args).await,
+        Command::Serve(args) => finish(args).await,
+        Command::Connector(ConnectorCommand::Add(args)) => finish(args).await,
+        Command::Connector(ConnectorCommand::List(args)) => finish(args).await,
+        Command::Connector(ConnectorCommand::Show(args)) => finish(args).await,
+        Command::Component(ComponentCommand::Publish(args)) => finish(args).await,
+        Command::Component(ComponentCommand::List(args)) => finish(args).await,
+        Command::Upgrade(args) => finish(args).await,
+        Command::Actions(args) => finish(args).await,
+        Command::Watch(args) => finish(args).await,
+        Command::Job(JobCommand::Create(args)) => finish(args).await,
+        Command::Cert(CertCommand::Issue(args)) => finish(args).await,
+        Command::Demo(args) => finish(args).await,
+    }
+}
+
+async fn finish(command: impl Run) -> ExitCode {
+    let (describe, json) = (command.describe(), command.json());
+    match command.run().await.and_then(|output| output.print(json)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say_aside(&format!("muster: cannot {describe}: {}", error.chain()));
+            error.exit_code()
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! Binary `muster`: the server and the operator's command line.
+
+mod args;
+mod client;
+mod command;
+mod context;
+mod datadir;
+mod demo;
+mod error;
+mod https;
+mod narrate;
+mod output;
+mod package;
+mod serve;
+mod settings;
+
+use args::Cli;
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(command::perform(cli.command)),
+        Err(error) => {
+            output::say_aside(&format!("muster: the operating system gives no threads: {error}"));
+            ExitCode::from(2)
+        }
+    }
+}
