@@ -6,4 +6,5 @@
 
 pub mod component;
 pub mod job;
+pub mod reconcile;
 pub mod shadow;

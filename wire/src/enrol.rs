@@ -19,6 +19,13 @@ pub fn artifact_path(sha256: &Sha256Hex) -> String {
     format!("{ARTIFACT_PATH_PREFIX}{sha256}")
 }
 
+/// Where the artifact with this digest lies below the folder of artifacts: `ab/abcd…`.
+#[must_use]
+pub fn artifact_file(sha256: &Sha256Hex) -> String {
+    let digest = sha256.as_str();
+    format!("{}/{digest}", &digest[..2.min(digest.len())])
+}
+
 /// The digest that an artifact path names.
 #[must_use]
 pub fn artifact_digest(path: &str) -> Option<Sha256Hex> {

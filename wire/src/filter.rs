@@ -47,6 +47,12 @@ impl TopicFilter {
         if sound { Ok(Self(text.into())) } else { Err(FilterError::Wildcard(text.to_owned())) }
     }
 
+    /// Everything that dashboards read.
+    #[must_use]
+    pub fn views() -> Self {
+        Self("muster/view/#".into())
+    }
+
     /// The filter as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
