@@ -45,9 +45,19 @@ struct Seen {
 
 /// What may be said only after the commit, in this order.
 enum Said {
-    Answer { connection: Arc<dyn Connection>, tag: Tag, answer: Answer },
-    Deliver { thing: ThingName, message: Arc<Message> },
-    Observe { message: Message, retain: bool },
+    Answer {
+        connection: Arc<dyn Connection>,
+        tag: Tag,
+        answer: Answer,
+    },
+    Deliver {
+        thing: ThingName,
+        message: Arc<Message>,
+    },
+    Observe {
+        message: Message,
+        retain: bool,
+    },
     /// Called with whether the commit succeeded.
     Then(Box<dyn FnOnce(bool) + Send>),
 }

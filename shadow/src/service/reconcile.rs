@@ -109,8 +109,12 @@ fn section<T: serde::de::DeserializeOwned>(
             (Ok(component), Ok(value)) => {
                 read.insert(component, value);
             }
-            (_, Err(error)) => warn!(%thing, component, section = name, %error, "an entry of the shadow components is not usable"),
-            (Err(error), _) => warn!(%thing, component, section = name, %error, "an entry of the shadow components is not usable"),
+            (_, Err(error)) => {
+                warn!(%thing, component, section = name, %error, "an entry of the shadow components is not usable")
+            }
+            (Err(error), _) => {
+                warn!(%thing, component, section = name, %error, "an entry of the shadow components is not usable")
+            }
         }
     }
     read
@@ -175,4 +179,3 @@ fn prune(batch: &mut Batch<'_>, thing: &ThingName, actions: &[Action]) -> Result
     }
     Ok(())
 }
-

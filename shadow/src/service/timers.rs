@@ -43,7 +43,8 @@ impl Timers {
     /// Waits one tick. Returns the things that are due, or `None` when it is time to stop.
     fn wait(&self, now: impl Fn() -> Timestamp) -> Option<Vec<ThingName>> {
         let due = self.lock();
-        let (mut due, _) = self.stopped.wait_timeout_while(due, TICK, |due| !due.stop).unwrap_or_else(PoisonError::into_inner);
+        let (mut due, _) =
+            self.stopped.wait_timeout_while(due, TICK, |due| !due.stop).unwrap_or_else(PoisonError::into_inner);
         if due.stop {
             return None;
         }

@@ -1,0 +1,138 @@
+//! The registry: connectors are added, listed and shown.
+
+use super::{FleetWorker, Refused, refuse};
+use crate::records::{Connector, TokenRecord, key};
+use crate::service::reconcile::selects;
+use muster_certs::token::Token;
+use muster_runtime::ids::random_bytes;
+use muster_wire::admin::{AddConnector, AddedConnector, ConnectorList, ListConnectors, ShowConnector, ShownConnector};
+use muster_wire::id::{PersonName, PoolName};
+use muster_wire::limits::PAYLOAD_BYTES_MAX;
+use muster_wire::rejection::RejectionCode;
+use muster_wire::view::{ConnectorView, LinkStatus, VIEW_VERSION, WorkStatus};
+use std::ops::Bound;
+use std::sync::Arc;
+use tracing::info;
+
+/// Actions that `connector show` lists.
+const ACTIONS_SHOWN: usize = 20;
+/// Room that the list's frame takes in an answer.
+const FRAME_BYTES: usize = 1024;
+
+impl FleetWorker {
+    pub(super) fn add_connector(&self, add: AddConnector, by: &PersonName) -> Result<AddedConnector, Refused> {
+        let known = self.shared.fleet().connectors.get(&add.name).cloned();
+        let now = self.shared.clock.now();
+        let mut connector = match (known, add.renew) {
+            (None, true) => {
+                return refuse(
+                    RejectionCode::NotFound,
+                    format!("no connector is called {}; add it without --renew", add.name),
+                );
+            }
+            (Some(known), false) => {
+                let next = match known.enrolled {
+                    Some(_) => "it is enrolled",
+                    None => "`muster connector add --renew` makes a new script for it",
+                };
+                return refuse(RejectionCode::Conflict, format!("a connector is called {} already; {next}", add.name));
+            }
+            (Some(known), true) => {
+                if known.enrolled.is_some() {
+                    return refuse(RejectionCode::Conflict, format!("the connector {} is enrolled already", add.name));
+                }
+                known.as_ref().clone()
+            }
+            (None, false) => Connector {
+                name: add.name.clone(),
+                pool: None,
+                site: None,
+                description: None,
+                registered_at: now,
+                registered_by: by.clone(),
+                enrolled: None,
+                token_hash: None,
+            },
+        };
+        if !add.renew || add.pool.is_some() {
+            connector.pool = Some(add.pool.unwrap_or_else(|| PoolName::new("default").expect("a valid name")));
+        }
+        connector.site = add.site.or(connector.site);
+        connector.description = add.description.or(connector.description);
+        let token = Token::from_random(random_bytes());
+        let hash = token.hash().to_string();
+        let old_hash = connector.token_hash.replace(hash.clone());
+        let expires_at = now.plus(self.shared.config.token_life);
+        let record = TokenRecord { connector: add.name.clone(), expires_at, used_at: None, issued_by: by.clone() };
+        self.commit(|batch| {
+            if let Some(old) = &old_hash {
+                batch.delete(&key::token(old))?;
+            }
+            batch.put(&key::token(&hash), &record)?;
+            batch.put(&key::connector(&add.name), &connector)
+        })?;
+        info!(connector = %add.name, %by, renewed = add.renew, "connector added");
+        self.shared.fleet_mut().connectors.insert(add.name.clone(), Arc::new(connector));
+        self.wake(&add.name);
+        let agent = self.shared.config.agent.clone();
+        Ok(AddedConnector { name: add.name, token: token.reveal().to_owned(), expires_at, agent })
+    }
+
+    /// One page: as many connectors as surely fit one answer.
+    pub(super) fn list_connectors(&self, list: &ListConnectors) -> ConnectorList {
+        let fleet = self.shared.fleet();
+        let from = list.after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+        let mut page = ConnectorList { connectors: Vec::new(), next: None };
+        let mut room = PAYLOAD_BYTES_MAX - FRAME_BYTES;
+        for connector in
+            fleet.connectors.range::<muster_wire::id::ThingName, _>((from, Bound::Unbounded)).map(|(_, c)| c)
+        {
+            if !list.selector.as_ref().is_none_or(|selector| selects(selector, connector)) {
+                continue;
+            }
+            let view = self.view_of(connector);
+            let bytes = serde_json::to_vec(&view).map_or(0, |bytes| bytes.len() + 1);
+            if bytes > room {
+                page.next = page.connectors.last().map(|last: &ConnectorView| last.name.clone());
+                break;
+            }
+            room -= bytes;
+            page.connectors.push(view);
+        }
+        page
+    }
+
+    pub(super) fn show_connector(&self, show: &ShowConnector) -> Result<ShownConnector, Refused> {
+        let known = self.shared.fleet().connectors.get(&show.name).cloned();
+        let Some(connector) = known else {
+            let message = format!("no connector is called {}; `muster connector list` shows all", show.name);
+            return refuse(RejectionCode::NotFound, message);
+        };
+        let mut actions = self.actions_of(&show.name)?;
+        actions.truncate(ACTIONS_SHOWN);
+        Ok(ShownConnector { connector: self.view_of(&connector), actions })
+    }
+
+    /// The view that the connector's worker made; a plain one until it has.
+    fn view_of(&self, connector: &Connector) -> ConnectorView {
+        if let Some(view) = self.shared.views().get(&connector.name) {
+            return view.clone();
+        }
+        ConnectorView {
+            v: VIEW_VERSION,
+            name: connector.name.clone(),
+            pool: connector.pool.clone(),
+            site: connector.site.clone(),
+            description: connector.description.clone(),
+            link: LinkStatus::Never,
+            link_since: connector.registered_at,
+            work: WorkStatus::Unknown,
+            last_sync: None,
+            registered_at: connector.registered_at,
+            enrolled_at: connector.enrolled.as_ref().map(|enrolled| enrolled.at),
+            host: connector.enrolled.as_ref().map(|enrolled| enrolled.host.clone()).unwrap_or_default(),
+            components: std::collections::BTreeMap::new(),
+            telemetry: None,
+        }
+    }
+}

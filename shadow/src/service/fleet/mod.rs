@@ -1,0 +1,211 @@
+//! What concerns the fleet as a whole: operators' requests and enrolment, one at a time.
+
+mod components;
+mod connectors;
+mod enrol;
+mod upgrades;
+
+use super::batch::Batch;
+use super::timers::wake;
+use super::{FleetState, ServiceError, Shared};
+use crate::records::{Connector, Job, Record, Target};
+use crate::store::{Key, Kind, Store, codec};
+use muster_bus::{Answer, Assign, Inbound, Message, Request, Requests, Submitted};
+use muster_certs::Role;
+use muster_wire::admin::{Reply, Verb};
+use muster_wire::codec::Encoding;
+use muster_wire::component::PublishedComponent;
+use muster_wire::id::PersonName;
+use muster_wire::rejection::{Rejection, RejectionCode};
+use muster_wire::topic::Topic;
+use serde::{Serialize, de::DeserializeOwned};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+/// Reads the fleet's records.
+pub(super) fn load(store: &dyn Store) -> Result<FleetState, ServiceError> {
+    let mut fleet = FleetState::default();
+    for connector in all::<Connector>(store, Kind::Connector)? {
+        fleet.connectors.insert(connector.name.clone(), Arc::new(connector));
+    }
+    fleet.targets = all::<Target>(store, Kind::Target)?.into_iter().map(Arc::new).collect();
+    for component in all::<PublishedComponent>(store, Kind::Component)? {
+        fleet.components.insert((component.name.clone(), component.version.clone()), Arc::new(component));
+    }
+    Ok(fleet)
+}
+
+fn all<R: Record>(store: &dyn Store, kind: Kind) -> Result<Vec<R>, ServiceError> {
+    let entries = store.scan_all(Key::new(kind).as_bytes())?;
+    entries
+        .into_iter()
+        .map(|(key, stored)| codec::decode::<R::Stored>(&key, &stored.value).map(Into::into).map_err(Into::into))
+        .collect()
+}
+
+/// Why an operator's request ended without a result.
+enum Refused {
+    /// It is refused; the operator learns why.
+    No(Rejection),
+    /// The server failed; the log says why.
+    Failed(ServiceError),
+}
+
+impl From<ServiceError> for Refused {
+    fn from(error: ServiceError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<Rejection> for Refused {
+    fn from(rejection: Rejection) -> Self {
+        Self::No(rejection)
+    }
+}
+
+fn refuse<T>(code: RejectionCode, message: impl Into<String>) -> Result<T, Refused> {
+    Err(Refused::No(Rejection::new(code, message)))
+}
+
+/// Serves the fleet as a whole.
+pub(super) struct FleetWorker {
+    shared: Arc<Shared>,
+}
+
+impl FleetWorker {
+    pub(super) fn new(shared: Arc<Shared>) -> Result<Self, ServiceError> {
+        let worker = Self { shared };
+        worker.finish_jobs()?;
+        Ok(worker)
+    }
+
+    /// The thread's whole life: it ends when the bus is gone.
+    pub(super) fn run(self, mut inbox: mpsc::Receiver<Inbound>) {
+        while let Some(inbound) = inbox.blocking_recv() {
+            match inbound {
+                Inbound::Request(request) => self.request(request),
+                Inbound::Enrol { request, peer, reply } => {
+                    let outcome = self.enrol(&request, peer);
+                    // The host may have hung up; its token is used all the same.
+                    let _ = reply.send(outcome.map_err(|refused| self.rejection("enrol a connector", refused)));
+                }
+                Inbound::Link(_) | Inbound::Assign(_) | Inbound::Wake(_) => {}
+            }
+        }
+    }
+
+    fn request(&self, request: Request) {
+        let Topic::Operator { verb } = request.topic else {
+            warn!(topic = %request.topic, "a request came to the fleet's worker that does not serve it");
+            request.connection.answer(request.tag, Answer::settled());
+            return;
+        };
+        let asked = self.operator(&request).and_then(|by| self.dispatch(verb, &request.payload, &by));
+        let reply = match asked {
+            Ok(result) => Reply::Ok(result),
+            Err(refused) => Reply::Error(self.rejection("serve an operator", refused)),
+        };
+        let answer = match &request.response {
+            Some(to) => {
+                let mut message = Message::new(&to.topic, Encoding::Json.encode(&reply));
+                message.correlation = to.correlation.clone();
+                Answer::with(message)
+            }
+            None => Answer::settled(),
+        };
+        request.connection.answer(request.tag, answer);
+    }
+
+    fn operator(&self, request: &Request) -> Result<PersonName, Refused> {
+        let identity = &request.caller.identity;
+        // The door's policy says so already; a second look costs nothing and guards the most powerful requests.
+        if identity.role() != Role::Operator {
+            return refuse(RejectionCode::Forbidden, "only an operator may ask this");
+        }
+        PersonName::new(identity.name())
+            .or_else(|error| refuse(RejectionCode::Forbidden, format!("the certificate's name is not usable: {error}")))
+    }
+
+    fn dispatch(&self, verb: Verb, payload: &[u8], by: &PersonName) -> Result<serde_json::Value, Refused> {
+        info!(%verb, %by, "operator");
+        match verb {
+            Verb::ConnectorAdd => result(self.add_connector(read(payload)?, by)?),
+            Verb::ConnectorList => result(self.list_connectors(&read(payload)?)),
+            Verb::ConnectorShow => result(self.show_connector(&read(payload)?)?),
+            Verb::ComponentPublish => result(self.publish_component(read(payload)?, by)?),
+            Verb::ComponentList => result(self.list_components(&read(payload)?)),
+            Verb::Upgrade => result(self.upgrade(read(payload)?, by)?),
+            Verb::Actions => result(self.list_actions(&read(payload)?)?),
+            Verb::JobCreate => result(self.create_job(read(payload)?, by)?),
+        }
+    }
+
+    fn rejection(&self, doing: &'static str, refused: Refused) -> Rejection {
+        match refused {
+            Refused::No(rejection) => {
+                info!(doing, reason = %rejection, "refused");
+                rejection
+            }
+            Refused::Failed(error) => {
+                self.shared.report(doing, &error);
+                Rejection::internal()
+            }
+        }
+    }
+
+    /// Runs `write` and makes its writes durable.
+    fn commit<T>(&self, write: impl FnOnce(&mut Batch<'_>) -> Result<T, ServiceError>) -> Result<T, ServiceError> {
+        let mut batch = Batch::new(self.shared.store.as_ref(), self.shared.clock.now());
+        let value = write(&mut batch)?;
+        batch.commit(self.shared.bus.as_ref())?;
+        Ok(value)
+    }
+
+    fn wake(&self, thing: &muster_wire::id::ThingName) {
+        wake(&self.shared, thing);
+    }
+
+    /// Jobs whose executions were not all made when the process ended.
+    fn finish_jobs(&self) -> Result<(), ServiceError> {
+        for job in all::<Job>(self.shared.store.as_ref(), Kind::Job)? {
+            if !job.assigned {
+                // The workers are not running yet: the executions are made when they start, and the mark is set by the
+                // next start that finds them all.
+                for thing in &job.targets {
+                    self.assign(Assign { thing: thing.clone(), job: job.id.clone(), done: None });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn assign(&self, assign: Assign) {
+        match self.shared.bus.submit(Inbound::Assign(assign)) {
+            Ok(Submitted::Queued) | Err(_) => {}
+            Ok(Submitted::Full(wait)) => block_on(wait),
+        }
+    }
+}
+
+/// Waits on this thread for room in an inbox. The process is ending when there is none to come.
+fn block_on(wait: std::pin::Pin<Box<dyn Future<Output = Result<(), muster_bus::Stopped>> + Send>>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    if let Ok(runtime) = runtime {
+        let _ = runtime.block_on(wait);
+    }
+}
+
+fn read<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Refused> {
+    let payload = if payload.is_empty() { b"{}" } else { payload };
+    Encoding::of(payload)
+        .decode(payload)
+        .or_else(|error| refuse(RejectionCode::Invalid, format!("the request is not understood: {error}")))
+}
+
+fn result(value: impl Serialize) -> Result<serde_json::Value, Refused> {
+    serde_json::to_value(value).map_err(|error| {
+        warn!(%error, "a result has no JSON form");
+        Refused::No(Rejection::internal())
+    })
+}

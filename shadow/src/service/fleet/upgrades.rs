@@ -1,0 +1,162 @@
+//! Intents, the actions that they cause, and jobs for many things.
+
+use super::{FleetWorker, Refused, refuse};
+use crate::records::{Job, StoredAction, Target, key};
+use crate::service::reconcile::selects;
+use crate::store::{Key, Kind, codec};
+use muster_bus::{Assign, Latch};
+use muster_model::reconcile::Action;
+use muster_wire::admin::{ActionList, CreateJob, CreatedJob, ListActions, Upgrade, UpgradeStarted};
+use muster_wire::id::{JobId, PersonName, TargetId, ThingName};
+use muster_wire::limits::{ACTIONS_LISTED_MAX, JOB_DOCUMENT_BYTES_MAX, PAYLOAD_BYTES_MAX};
+use muster_wire::rejection::RejectionCode;
+use muster_wire::view::ActionView;
+use std::sync::Arc;
+use tracing::info;
+
+/// Room that the list's frame takes in an answer.
+const FRAME_BYTES: usize = 1024;
+
+impl FleetWorker {
+    /// Stores the intent, then wakes the connectors that it means. Everything else follows from the record.
+    pub(super) fn upgrade(&self, upgrade: Upgrade, by: &PersonName) -> Result<UpgradeStarted, Refused> {
+        let fleet = self.shared.fleet();
+        if fleet.component(&upgrade.component, &upgrade.version).is_none() {
+            let versions: Vec<&str> = fleet
+                .components
+                .values()
+                .filter(|component| component.name == upgrade.component)
+                .map(|component| component.version.as_str())
+                .collect();
+            let message = if versions.is_empty() {
+                format!("no component is called {}; `muster component list` shows all", upgrade.component)
+            } else {
+                let versions = versions.join(", ");
+                format!("{} has no version {}; published are {versions}", upgrade.component, upgrade.version)
+            };
+            return refuse(RejectionCode::NotFound, message);
+        }
+        let matched: Vec<ThingName> = fleet
+            .connectors
+            .values()
+            .filter(|connector| selects(&upgrade.to, connector))
+            .map(|connector| connector.name.clone())
+            .collect();
+        let number = fleet.targets.last().map_or(1, |last| last.number + 1);
+        drop(fleet);
+        if matched.is_empty() {
+            let message = format!("no connector matches {}; `muster connector list` shows all", upgrade.to);
+            return refuse(RejectionCode::NotFound, message);
+        }
+        let target = Target {
+            number,
+            id: TargetId::new(format!("t{number}")).expect("letters and digits"),
+            job: JobId::new(format!("upgrade-{number}")).expect("letters and digits"),
+            component: upgrade.component,
+            version: upgrade.version,
+            selector: upgrade.to,
+            again: upgrade.again,
+            by: by.clone(),
+            at: self.shared.clock.now(),
+        };
+        self.commit(|batch| batch.put(&key::target(number), &target))?;
+        info!(target = %target.id, component = %target.component, version = %target.version, to = %target.selector, %by, "upgrade");
+        let id = target.id.clone();
+        self.shared.fleet_mut().targets.push(Arc::new(target));
+        for thing in &matched {
+            self.wake(thing);
+        }
+        Ok(UpgradeStarted { target: id, matched })
+    }
+
+    pub(super) fn list_actions(&self, list: &ListActions) -> Result<ActionList, Refused> {
+        let mut actions = match &list.thing {
+            Some(thing) => self.actions_of(thing)?,
+            None => self.actions_under(&Key::new(Kind::Action))?,
+        };
+        if let Some(target) = &list.target {
+            actions.retain(|action| action.target == *target);
+        }
+        actions.sort_by_key(|action| std::cmp::Reverse((action.updated_at, action.created_at)));
+        let mut room = PAYLOAD_BYTES_MAX - FRAME_BYTES;
+        let fits = actions.iter().take(ACTIONS_LISTED_MAX).take_while(|action| {
+            let bytes = serde_json::to_vec(action).map_or(0, |bytes| bytes.len() + 1);
+            let fits = bytes <= room;
+            room = room.saturating_sub(bytes);
+            fits
+        });
+        let count = fits.count();
+        actions.truncate(count);
+        Ok(ActionList { actions })
+    }
+
+    /// The actions of one connector, newest first.
+    pub(super) fn actions_of(&self, thing: &ThingName) -> Result<Vec<ActionView>, Refused> {
+        let mut actions = self.actions_under(&key::actions(thing))?;
+        actions.reverse();
+        Ok(actions)
+    }
+
+    fn actions_under(&self, prefix: &Key) -> Result<Vec<ActionView>, Refused> {
+        let store = self.shared.store.as_ref();
+        let entries = store.scan_all(prefix.as_bytes()).map_err(crate::service::ServiceError::from)?;
+        let mut actions = Vec::with_capacity(entries.len());
+        for (found, stored) in entries {
+            let action: Action = codec::decode::<StoredAction>(&found, &stored.value)
+                .map_err(crate::service::ServiceError::from)?
+                .into();
+            let thing = Key::parse(&found).ok().and_then(|key| ThingName::new(key.parts.first()?).ok());
+            actions.extend(thing.map(|thing| action.view(&thing)));
+        }
+        Ok(actions)
+    }
+
+    /// Stores the job, then makes an execution for each thing in the thing's own partition, and answers when all are
+    /// durable.
+    pub(super) fn create_job(&self, create: CreateJob, by: &PersonName) -> Result<CreatedJob, Refused> {
+        let bytes = serde_json::to_vec(&create.document).map_or(usize::MAX, |bytes| bytes.len());
+        if bytes > JOB_DOCUMENT_BYTES_MAX {
+            let message = format!("the job document has {bytes} bytes; at most {JOB_DOCUMENT_BYTES_MAX} are allowed");
+            return refuse(RejectionCode::TooLarge, message);
+        }
+        if create.targets.is_empty() {
+            return refuse(RejectionCode::Invalid, "the job has no things; name at least one");
+        }
+        if self.shared.fleet().target_of(&create.job_id).is_some() || self.has_job(&create.job_id)? {
+            return refuse(RejectionCode::Conflict, format!("a job is called {} already", create.job_id));
+        }
+        let mut targets = create.targets;
+        targets.sort();
+        targets.dedup();
+        let job = Job {
+            id: create.job_id,
+            document: create.document,
+            targets,
+            assigned: false,
+            by: by.clone(),
+            at: self.shared.clock.now(),
+        };
+        self.commit(|batch| batch.put(&key::job(&job.id), &job))?;
+        info!(job = %job.id, things = job.targets.len(), %by, "job created");
+        let latch = Latch::new(job.targets.len());
+        for thing in &job.targets {
+            self.assign(Assign { thing: thing.clone(), job: job.id.clone(), done: Some(latch.clone()) });
+        }
+        super::block_on(Box::pin({
+            let latch = latch.clone();
+            async move {
+                latch.wait().await;
+                Ok(())
+            }
+        }));
+        let executions = job.targets.len();
+        let id = job.id.clone();
+        self.commit(|batch| batch.put(&key::job(&id), &Job { assigned: true, ..job }))?;
+        Ok(CreatedJob { job_id: id, executions })
+    }
+
+    fn has_job(&self, id: &JobId) -> Result<bool, Refused> {
+        let found = self.shared.store.get(key::job(id).as_bytes()).map_err(crate::service::ServiceError::from)?;
+        Ok(found.is_some())
+    }
+}

@@ -1,0 +1,209 @@
+//! A partition's worker: one thread that serves the things of its partition, one batch after the other.
+
+use super::batch::Batch;
+use super::shadows::{self, Which};
+use super::views::{self, Link};
+use super::{ServiceError, Shared, jobs, reconcile};
+use crate::records::{Connector, Seen, key};
+use muster_bus::{Answer, Inbound, LinkChange, LinkState, Request};
+use muster_model::job::Execution;
+use muster_wire::codec::Encoding;
+use muster_wire::id::{ShadowName, ThingName};
+use muster_wire::limits::COMMIT_BATCH_MAX;
+use muster_wire::shadow;
+use muster_wire::telemetry::HostTelemetry;
+use muster_wire::topic::{JobsTopic, ShadowTopic, Topic};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tracing::{debug, warn};
+
+/// Serves the things of one partition.
+pub(super) struct Worker {
+    shared: Arc<Shared>,
+    links: HashMap<ThingName, Link>,
+    components: ShadowName,
+    agent: ShadowName,
+}
+
+/// Rebuilds what is only in memory: every connector's view, and the timers of every execution.
+pub(super) fn prepare(shared: &Arc<Shared>) -> Result<(), ServiceError> {
+    let connectors: Vec<Arc<Connector>> = shared.fleet().connectors.values().cloned().collect();
+    let mut worker = Worker::new(shared.clone());
+    for page in connectors.chunks(COMMIT_BATCH_MAX) {
+        let mut batch = Batch::new(shared.store.as_ref(), shared.clock.now());
+        for connector in page {
+            worker.look(&mut batch, connector)?;
+        }
+        batch.commit(shared.bus.as_ref())?;
+    }
+    let mut failure = None;
+    shared.store.scan(crate::store::Key::new(crate::store::Kind::Execution).as_bytes(), &mut |found, stored| {
+        if let Err(error) = watch_timer(shared, found, &stored.value) {
+            failure = Some(error);
+            return std::ops::ControlFlow::Break(());
+        }
+        std::ops::ControlFlow::Continue(())
+    })?;
+    failure.map_or(Ok(()), Err)
+}
+
+fn watch_timer(shared: &Shared, found: &[u8], value: &[u8]) -> Result<(), ServiceError> {
+    let stored: muster_model::job::StoredExecution = crate::store::codec::decode(found, value)?;
+    let execution = Execution::from(stored);
+    let thing = crate::store::Key::parse(found).ok().and_then(|key| ThingName::new(key.parts.first()?).ok());
+    if let (Some(due), Some(thing)) = (execution.times_out_at(), thing) {
+        shared.timers.set(due, &thing);
+    }
+    Ok(())
+}
+
+impl Worker {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, links: HashMap::new(), components: shadow::components(), agent: shadow::agent() }
+    }
+
+    /// The thread's whole life: it ends when the bus is gone.
+    pub(super) fn run(mut self, mut inbox: mpsc::Receiver<Inbound>) {
+        let mut waiting = Vec::with_capacity(COMMIT_BATCH_MAX);
+        while inbox.blocking_recv_many(&mut waiting, COMMIT_BATCH_MAX) > 0 {
+            self.serve(waiting.drain(..));
+        }
+    }
+
+    fn serve(&mut self, waiting: impl Iterator<Item = Inbound>) {
+        let shared = self.shared.clone();
+        let mut batch = Batch::new(shared.store.as_ref(), shared.clock.now());
+        let mut touched = BTreeSet::new();
+        for inbound in waiting {
+            self.one(&mut batch, inbound, &mut touched);
+        }
+        for thing in touched {
+            let Some(connector) = shared.fleet().connectors.get(&thing).cloned() else { continue };
+            let mark = batch.mark();
+            if let Err(error) = self.look(&mut batch, &connector) {
+                batch.undo(mark);
+                shared.report("look at a connector", &error);
+            }
+        }
+        if let Err(error) = batch.commit(shared.bus.as_ref()) {
+            shared.report("commit a batch", &error);
+        }
+    }
+
+    fn one(&mut self, batch: &mut Batch<'_>, inbound: Inbound, touched: &mut BTreeSet<ThingName>) {
+        let mark = batch.mark();
+        let outcome = match inbound {
+            Inbound::Request(request) => {
+                let (connection, tag) = (request.connection.clone(), request.tag);
+                let outcome = self.request(batch, request, touched);
+                if outcome.is_err() {
+                    batch.undo(mark);
+                    batch.answer(connection, tag, Answer::failed());
+                }
+                outcome
+            }
+            Inbound::Link(change) => self.link(batch, &change, touched),
+            Inbound::Assign(assign) => {
+                let outcome = jobs::assign(&self.shared, batch, &assign.thing, &assign.job).map(drop);
+                if outcome.is_ok()
+                    && let Some(done) = assign.done
+                {
+                    batch.then(move |committed| {
+                        if committed {
+                            done.count_down();
+                        }
+                    });
+                }
+                outcome
+            }
+            Inbound::Wake(thing) => {
+                let outcome = jobs::time_out(&self.shared, batch, &thing).map(drop);
+                touched.insert(thing);
+                outcome
+            }
+            // The bus sends enrolments to the fleet's worker.
+            Inbound::Enrol { .. } => Ok(()),
+        };
+        if let Err(error) = outcome {
+            self.shared.report("serve a request", &error);
+        }
+    }
+
+    fn request(
+        &mut self,
+        batch: &mut Batch<'_>,
+        request: Request,
+        touched: &mut BTreeSet<ThingName>,
+    ) -> Result<(), ServiceError> {
+        match request.topic.clone() {
+            Topic::Shadow { thing, shadow, verb: ShadowTopic::Request(verb) } => {
+                let which = Which { thing: &thing, shadow: shadow.as_ref() };
+                let changed = shadows::handle(batch, self.shared.bus.as_ref(), which, verb, request)?;
+                let ours = shadow.is_some_and(|shadow| shadow == self.components || shadow == self.agent);
+                if changed && ours {
+                    touched.insert(thing);
+                }
+            }
+            Topic::Jobs { thing, verb: JobsTopic::Request(verb) } => {
+                if jobs::handle(&self.shared, batch, &thing, verb, request)? {
+                    touched.insert(thing);
+                }
+            }
+            Topic::Telemetry { thing, .. } => {
+                match Encoding::of(&request.payload).decode::<HostTelemetry>(&request.payload) {
+                    Ok(telemetry) => views::telemetry(&self.shared, &thing, telemetry),
+                    Err(error) => debug!(%thing, %error, "telemetry is not usable"),
+                }
+                batch.answer(request.connection, request.tag, Answer::settled());
+            }
+            other => {
+                // The door's policy lets no client publish here; answering keeps the client's window open.
+                warn!(topic = %other, "a request came to a partition that does not serve it");
+                batch.answer(request.connection, request.tag, Answer::settled());
+            }
+        }
+        Ok(())
+    }
+
+    fn link(
+        &mut self,
+        batch: &mut Batch<'_>,
+        change: &LinkChange,
+        touched: &mut BTreeSet<ThingName>,
+    ) -> Result<(), ServiceError> {
+        if !self.shared.fleet().connectors.contains_key(&change.thing) {
+            return Ok(());
+        }
+        let now = batch.now;
+        let link = self.links_of(batch, &change.thing)?;
+        let was_up = !link.sessions.is_empty();
+        match change.state {
+            LinkState::Up => link.sessions.insert(change.session),
+            LinkState::Down => link.sessions.remove(&change.session),
+        };
+        match (was_up, !link.sessions.is_empty()) {
+            (false, true) => link.seen.up = Some(now),
+            (true, false) => link.seen.down = Some(now),
+            (false, false) | (true, true) => {}
+        }
+        let seen = link.seen;
+        batch.put(&key::seen(&change.thing), &seen)?;
+        touched.insert(change.thing.clone());
+        Ok(())
+    }
+
+    fn look(&mut self, batch: &mut Batch<'_>, connector: &Connector) -> Result<(), ServiceError> {
+        let shared = self.shared.clone();
+        let link = self.links_of(batch, &connector.name)?.clone();
+        reconcile::look(&shared, batch, connector, &link)
+    }
+
+    fn links_of(&mut self, batch: &mut Batch<'_>, thing: &ThingName) -> Result<&mut Link, ServiceError> {
+        if !self.links.contains_key(thing) {
+            let seen = batch.get::<Seen>(&key::seen(thing))?.unwrap_or_default();
+            self.links.insert(thing.clone(), Link { sessions: BTreeSet::new(), seen });
+        }
+        Ok(self.links.get_mut(thing).expect("inserted above"))
+    }
+}
