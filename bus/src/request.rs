@@ -155,6 +155,8 @@ pub enum Inbound {
     Assign(Assign),
     /// Look at this thing again. Carries no data: what to do is read anew.
     Wake(ThingName),
+    /// Nothing follows: the worker ends after what came before.
+    Stop,
 }
 
 impl Inbound {
@@ -164,7 +166,7 @@ impl Inbound {
         match self {
             Self::Request(request) => request.topic.thing(),
             Self::Link(change) => Some(&change.thing),
-            Self::Enrol { .. } => None,
+            Self::Enrol { .. } | Self::Stop => None,
             Self::Assign(assign) => Some(&assign.thing),
             Self::Wake(thing) => Some(thing),
         }

@@ -56,6 +56,15 @@ impl EmbeddedBus {
         self.observers.retained(filter)
     }
 
+    /// Ends the service's workers after everything that was submitted before. Blocks while an inbox is full; not for
+    /// async code.
+    pub fn stop(&self) {
+        for inbox in self.partitions.iter().chain([&self.fleet]) {
+            // A worker that is gone already needs no telling.
+            let _ = inbox.blocking_send(Inbound::Stop);
+        }
+    }
+
     fn inbox(&self, inbound: &Inbound) -> &mpsc::Sender<Inbound> {
         match inbound.thing() {
             None => &self.fleet,

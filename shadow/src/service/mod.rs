@@ -178,9 +178,10 @@ impl Service {
         Ok(Self { shared, threads, ticker })
     }
 
-    /// Waits for the workers, which end when the bus is gone, and stops the ticker. Blocks.
+    /// Stops the ticker and the workers, after everything that was submitted before. Blocks; not for async code.
     pub fn stop(self) {
         self.shared.timers.stop();
+        self.shared.bus.stop();
         for thread in self.threads.into_iter().chain([self.ticker]) {
             // A panic was reported by the thread itself.
             let _ = thread.join();

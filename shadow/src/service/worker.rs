@@ -63,10 +63,12 @@ impl Worker {
         Self { shared, links: HashMap::new(), components: shadow::components(), agent: shadow::agent() }
     }
 
-    /// The thread's whole life: it ends when the bus is gone.
+    /// The thread's whole life: it ends when the bus is stopped.
     pub(super) fn run(mut self, mut inbox: mpsc::Receiver<Inbound>) {
         let mut waiting = Vec::with_capacity(COMMIT_BATCH_MAX);
-        while inbox.blocking_recv_many(&mut waiting, COMMIT_BATCH_MAX) > 0 {
+        let mut stop = false;
+        while !stop && inbox.blocking_recv_many(&mut waiting, COMMIT_BATCH_MAX) > 0 {
+            stop = waiting.iter().any(|inbound| matches!(inbound, Inbound::Stop));
             self.serve(waiting.drain(..));
         }
     }
@@ -123,7 +125,7 @@ impl Worker {
                 outcome
             }
             // The bus sends enrolments to the fleet's worker.
-            Inbound::Enrol { .. } => Ok(()),
+            Inbound::Enrol { .. } | Inbound::Stop => Ok(()),
         };
         if let Err(error) = outcome {
             self.shared.report("serve a request", &error);

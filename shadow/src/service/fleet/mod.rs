@@ -80,7 +80,7 @@ impl FleetWorker {
         Ok(worker)
     }
 
-    /// The thread's whole life: it ends when the bus is gone.
+    /// The thread's whole life: it ends when the bus is stopped.
     pub(super) fn run(self, mut inbox: mpsc::Receiver<Inbound>) {
         while let Some(inbound) = inbox.blocking_recv() {
             match inbound {
@@ -90,6 +90,7 @@ impl FleetWorker {
                     // The host may have hung up; its token is used all the same.
                     let _ = reply.send(outcome.map_err(|refused| self.rejection("enrol a connector", refused)));
                 }
+                Inbound::Stop => return,
                 Inbound::Link(_) | Inbound::Assign(_) | Inbound::Wake(_) => {}
             }
         }
