@@ -294,3 +294,6 @@ const QUEUE_MAX: usize = 8;
 /// Messages kept while a request waits for its answer; past it the oldest is dropped, as observers may lag.
 const EARLY_MAX: usize = 4096;
 const REPLY_PREFIX: &[u8] = b"muster/reply/";
+
+#[cfg(test)]
+mod tests;

@@ -1,22 +1,212 @@
-//! `muster serve`: composes the door, the services and the store.
+//! `muster serve`: composes the door, the services and the store, and takes them down again in order.
 
+use crate::datadir::{DataDir, ServerAddresses};
 use crate::error::CliError;
+use crate::output::say;
+use crate::settings::Settings;
+use aws_lc_rs::digest::{SHA256, digest};
+use muster_broker_bridge::{ALPN, AdmitAll, Bridge, BridgeConfig, Listener};
+use muster_bus::EmbeddedBus;
+use muster_certs::{Authority, server_config, store::read_pem};
+use muster_runtime::clock::Clock;
+use muster_runtime::tasks::{OnExit, TaskGroup};
+use muster_runtime::telemetry;
+use muster_shadow::service::{Service, ServiceConfig};
+use muster_shadow::store::{SledSettings, SledStore, Store};
+use muster_wire::admin::AgentDownload;
+use muster_wire::enrol::AGENT_PATH_PREFIX;
+use muster_wire::id::Sha256Hex;
+use muster_wire::limits::SHUTDOWN_GRACE;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
 
+/// Worker threads for things. Two keep two cores busy and still share a flush.
+const PARTITIONS: usize = 2;
 /// How to serve; flags win over the settings file.
 #[derive(Clone, Debug)]
 pub struct ServeOptions {
     /// The data folder.
     pub data: PathBuf,
-    /// The port for MQTT and HTTPS.
+    /// The port for MQTT and HTTPS. When it is given, the second port of the settings file does not count.
     pub listen: Option<SocketAddr>,
-    /// The second port, for MQTT only.
+    /// The second port.
     pub mqtt_listen: Option<SocketAddr>,
 }
 
 /// Serves until it is told to stop.
 pub async fn run(options: ServeOptions) -> Result<(), CliError> {
-    let _ = options;
-    Err(CliError::local("the server is not composed yet"))
+    let data = DataDir::open(&options.data)?;
+    let settings = Settings::read(&data.settings())?;
+    telemetry::init(&settings.log_level, settings.log_format);
+    let clock = Clock::system();
+    let stop = CancellationToken::new();
+    let fatal = Arc::new(Mutex::new(None));
+
+    let store = open_store(&data, &settings)?;
+    let (bus, inboxes) = EmbeddedBus::new(PARTITIONS);
+    let agent_binary = agent_binary(&settings);
+    let bridge = Bridge::new(bridge_config(&data, agent_binary.clone(), clock.clone())?, bus.clone())
+        .map_err(|error| CliError::local_because("cannot open the door", error))?;
+    let (first, second) = bind(&bridge, &options, &settings).await?;
+
+    let config = service_config(&data, &settings, agent_binary.as_deref(), stop.clone(), fatal.clone())?;
+    let starting = (store.clone(), bus.clone(), clock.clone());
+    let service = tokio::task::spawn_blocking(move || {
+        let (store, bus, clock) = starting;
+        Service::start(config, store, bus, inboxes, clock)
+    })
+    .await
+    .map_err(|error| CliError::local_because("the services did not start", error))?
+    .map_err(|error| CliError::local_because("the services did not start", error))?;
+
+    let https = first.local_addr();
+    let mqtt = second.as_ref().map_or(https, Listener::local_addr);
+    let mut tasks = TaskGroup::new(stop.clone());
+    tasks.spawn("listener", OnExit::StopAll, first.run(stop.clone()));
+    if let Some(second) = second {
+        tasks.spawn("second listener", OnExit::StopAll, second.run(stop.clone()));
+    }
+    tasks.spawn("signals", OnExit::StopAll, signals(stop.clone()));
+
+    let named = |address: SocketAddr| reachable(&settings.hosts, address);
+    data.write_server_addresses(&ServerAddresses { https: named(https), mqtt: Some(named(mqtt)) })?;
+    say(&format!("ready https={https} mqtt={mqtt}"));
+    info!(%https, %mqtt, "ready");
+
+    let ended = tasks.join(SHUTDOWN_GRACE).await;
+    info!("stopping");
+    // The workers finish what was submitted; then nobody holds the store but us.
+    let stopped = tokio::task::spawn_blocking(move || service.stop()).await;
+    drop((bus, store));
+    if let Some(reason) = fatal.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        return Err(CliError::local(format!("the services cannot go on: {reason}")));
+    }
+    stopped.map_err(|error| CliError::local_because("the services did not stop cleanly", error))?;
+    ended.map_err(|error| CliError::local_because("the server did not stop cleanly", error))
+}
+
+fn open_store(data: &DataDir, settings: &Settings) -> Result<Arc<dyn Store>, CliError> {
+    let sled = SledSettings { cache_bytes: settings.cache_bytes, ..SledSettings::default() };
+    let store = SledStore::open(&data.store(), &sled)
+        .map_err(|error| CliError::local_because("cannot open the store", error))?;
+    Ok(Arc::new(store))
+}
+
+fn bridge_config(data: &DataDir, agent_binary: Option<PathBuf>, clock: Clock) -> Result<BridgeConfig, CliError> {
+    let read = |path: PathBuf| {
+        read_pem(&path).map_err(|error| CliError::local_because("cannot load the server's identity", error))
+    };
+    let ca = read(data.ca_certificate())?;
+    let tls = server_config(&read(data.server_chain())?, &read(data.server_key())?, &ca, &ALPN)
+        .map_err(|error| CliError::local_because("the server's certificate is not usable", error))?;
+    Ok(BridgeConfig {
+        fleet: authority(data)?.fleet().clone(),
+        tls: Arc::new(tls),
+        artifacts_dir: data.artifacts(),
+        agent_binary,
+        clock,
+        gate: Arc::new(AdmitAll),
+    })
+}
+
+fn service_config(
+    data: &DataDir,
+    settings: &Settings,
+    agent_binary: Option<&Path>,
+    stop: CancellationToken,
+    fatal: Arc<Mutex<Option<String>>>,
+) -> Result<ServiceConfig, CliError> {
+    let publisher_key = std::fs::read_to_string(data.publisher_public()).map_err(|error| {
+        CliError::local_because(format!("cannot read the publisher's key {}", data.publisher_public().display()), error)
+    })?;
+    Ok(ServiceConfig {
+        authority: authority(data)?,
+        publisher_key: publisher_key.trim().to_owned(),
+        artifacts_dir: data.artifacts(),
+        agent: agent_binary.map(agent_download).transpose()?,
+        token_life: settings.enrolment_token_life,
+        on_fatal: Box::new(move |reason| {
+            error!(reason, "the services cannot go on");
+            fatal.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason);
+            stop.cancel();
+        }),
+    })
+}
+
+fn authority(data: &DataDir) -> Result<Authority, CliError> {
+    let read =
+        |path: PathBuf| read_pem(&path).map_err(|error| CliError::local_because("cannot load the authority", error));
+    Authority::from_pem(&read(data.ca_certificate())?, &read(data.ca_key())?)
+        .map_err(|error| CliError::local_because("the authority is not usable", error))
+}
+
+/// The agent that is offered for download: the one in the settings, or the one beside this program.
+fn agent_binary(settings: &Settings) -> Option<PathBuf> {
+    settings.agent_binary.clone().or_else(|| {
+        let beside = std::env::current_exe().ok()?.with_file_name("muster-agent");
+        beside.is_file().then_some(beside)
+    })
+}
+
+fn agent_download(path: &Path) -> Result<AgentDownload, CliError> {
+    let bytes = std::fs::read(path)
+        .map_err(|error| CliError::local_because(format!("cannot read the agent {}", path.display()), error))?;
+    let mut sha256 = [0; 32];
+    sha256.copy_from_slice(digest(&SHA256, &bytes).as_ref());
+    Ok(AgentDownload {
+        path: format!("{AGENT_PATH_PREFIX}linux-x86_64/muster-agent"),
+        sha256: Sha256Hex::from_bytes(&sha256),
+        size: bytes.len() as u64,
+    })
+}
+
+async fn bind(
+    bridge: &Bridge,
+    options: &ServeOptions,
+    settings: &Settings,
+) -> Result<(Listener, Option<Listener>), CliError> {
+    let second = match (options.listen, options.mqtt_listen) {
+        (_, Some(flag)) => Some(flag),
+        (Some(_), None) => None,
+        (None, None) => settings.mqtt_listen,
+    };
+    let open =
+        async |address| bridge.bind(address).await.map_err(|error| CliError::local_because("cannot serve", error));
+    let first = open(options.listen.unwrap_or(settings.listen)).await?;
+    let second = match second {
+        Some(address) => Some(open(address).await?),
+        None => None,
+    };
+    Ok((first, second))
+}
+
+/// How others reach `address`: by the first host of the settings when it is bound to every address of the machine.
+fn reachable(hosts: &[String], address: SocketAddr) -> String {
+    match hosts.first() {
+        Some(host) if address.ip().is_unspecified() => match host.parse::<std::net::Ipv6Addr>() {
+            Ok(v6) => format!("[{v6}]:{}", address.port()),
+            Err(_) => format!("{host}:{}", address.port()),
+        },
+        _ => address.to_string(),
+    }
+}
+
+/// Ends when the operating system asks the process to stop.
+async fn signals(stop: CancellationToken) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        error!("cannot listen for signals; stop the server with SIGKILL");
+        return stop.cancelled().await;
+    };
+    // Cancel-safe: recv() keeps a signal that it did not return.
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        () = stop.cancelled() => {}
+    }
+    stop.cancel();
 }
