@@ -88,14 +88,21 @@ pub struct Job {
     pub id: JobId,
     /// What the things shall do.
     pub document: JobDocument,
-    /// Its things.
-    pub targets: Vec<ThingName>,
     /// Whether an execution was made for every thing; if not, a restart finishes it.
     pub assigned: bool,
     /// Who made it.
     pub by: PersonName,
     /// When.
     pub at: Timestamp,
+}
+
+/// The things of a job. Apart from the job, which is read for every thing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobThings {
+    /// The job.
+    pub job: JobId,
+    /// Its things, sorted.
+    pub things: Vec<ThingName>,
 }
 
 /// When a connector's link last changed. Written by the thing's worker alone.
@@ -143,6 +150,8 @@ versioned! {
     StoredTarget(Target),
     /// A job as it is stored.
     StoredJob(Job),
+    /// The things of a job as they are stored.
+    StoredJobThings(JobThings),
     /// A published component as it is stored.
     StoredComponent(PublishedComponent),
     /// An action as it is stored.
@@ -194,6 +203,12 @@ pub mod key {
     #[must_use]
     pub fn job(id: &JobId) -> Key {
         Key::new(Kind::Job).part(id)
+    }
+
+    /// The things of a job.
+    #[must_use]
+    pub fn job_things(id: &JobId) -> Key {
+        Key::new(Kind::JobThings).part(id)
     }
 
     /// The prefix of all executions of a thing.

@@ -25,6 +25,8 @@ pub enum Kind {
     Execution,
     /// A job.
     Job,
+    /// The things of a job.
+    JobThings,
     /// An operator's intent for a component.
     Target,
     /// A published component version.
@@ -39,12 +41,13 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Connector,
         Self::Token,
         Self::Shadow,
         Self::Execution,
         Self::Job,
+        Self::JobThings,
         Self::Target,
         Self::Component,
         Self::Action,
@@ -60,6 +63,7 @@ impl Kind {
             Self::Shadow => b's',
             Self::Execution => b'e',
             Self::Job => b'j',
+            Self::JobThings => b'h',
             Self::Target => b'g',
             Self::Component => b'p',
             Self::Action => b'a',
@@ -76,6 +80,7 @@ impl Kind {
             Self::Shadow => "shadow",
             Self::Execution => "execution",
             Self::Job => "job",
+            Self::JobThings => "things of job",
             Self::Target => "target",
             Self::Component => "component",
             Self::Action => "action",

@@ -8,7 +8,7 @@ mod upgrades;
 use super::batch::Batch;
 use super::timers::wake;
 use super::{FleetState, ServiceError, Shared};
-use crate::records::{Connector, Job, Record, Target};
+use crate::records::{Connector, Job, JobThings, Record, Target, key};
 use crate::store::{Key, Kind, Store, codec};
 use muster_bus::{Answer, Assign, Inbound, Message, Request, Requests, Submitted};
 use muster_certs::Role;
@@ -173,8 +173,10 @@ impl FleetWorker {
             if !job.assigned {
                 // The workers are not running yet: the executions are made when they start, and the mark is set by the
                 // next start that finds them all.
-                for thing in &job.targets {
-                    self.assign(Assign { thing: thing.clone(), job: job.id.clone(), done: None });
+                let mut batch = Batch::new(self.shared.store.as_ref(), self.shared.clock.now());
+                let things = batch.get::<JobThings>(&key::job_things(&job.id))?;
+                for thing in things.into_iter().flat_map(|things| things.things) {
+                    self.assign(Assign { thing, job: job.id.clone(), done: None });
                 }
             }
         }

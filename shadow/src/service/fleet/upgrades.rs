@@ -1,7 +1,7 @@
 //! Intents, the actions that they cause, and jobs for many things.
 
 use super::{FleetWorker, Refused, refuse};
-use crate::records::{Job, StoredAction, Target, key};
+use crate::records::{Job, JobThings, StoredAction, Target, key};
 use crate::service::reconcile::selects;
 use crate::store::{Key, Kind, codec};
 use muster_bus::{Assign, Latch};
@@ -125,21 +125,24 @@ impl FleetWorker {
         if self.shared.fleet().target_of(&create.job_id).is_some() || self.has_job(&create.job_id)? {
             return refuse(RejectionCode::Conflict, format!("a job is called {} already", create.job_id));
         }
-        let mut targets = create.targets;
-        targets.sort();
-        targets.dedup();
+        let mut things = create.targets;
+        things.sort();
+        things.dedup();
+        let executions = things.len();
         let job = Job {
             id: create.job_id,
             document: create.document,
-            targets,
             assigned: false,
             by: by.clone(),
             at: self.shared.clock.now(),
         };
+        // The things first: a job without its things could not be finished after a crash.
+        let things = JobThings { job: job.id.clone(), things };
+        self.commit(|batch| batch.put(&key::job_things(&job.id), &things))?;
         self.commit(|batch| batch.put(&key::job(&job.id), &job))?;
-        info!(job = %job.id, things = job.targets.len(), %by, "job created");
-        let latch = Latch::new(job.targets.len());
-        for thing in &job.targets {
+        info!(job = %job.id, things = executions, %by, "job created");
+        let latch = Latch::new(executions);
+        for thing in &things.things {
             self.assign(Assign { thing: thing.clone(), job: job.id.clone(), done: Some(latch.clone()) });
         }
         super::block_on(Box::pin({
@@ -149,7 +152,6 @@ impl FleetWorker {
                 Ok(())
             }
         }));
-        let executions = job.targets.len();
         let id = job.id.clone();
         self.commit(|batch| batch.put(&key::job(&id), &Job { assigned: true, ..job }))?;
         Ok(CreatedJob { job_id: id, executions })
