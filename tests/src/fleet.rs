@@ -1,0 +1,227 @@
+//! A real fleet for a test: the built programs as processes, on a free port and in a folder of their own.
+//!
+//! Whatever is started here ends with the value that stands for it. When a test fails, the folder with data and logs
+//! stays and is named. All of it blocks: a test is a plain function.
+
+mod host;
+mod package;
+mod process;
+mod programs;
+
+pub use host::Host;
+pub use package::Package;
+pub use process::{Output, Process};
+pub use programs::Programs;
+
+use crate::client::Credentials;
+use serde_json::Value;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::thread;
+use std::time::Duration;
+
+/// A data folder and its server.
+pub struct Fleet {
+    programs: Programs,
+    /// `data`, `logs`, `hosts`, `packages`, `certificates`.
+    root: PathBuf,
+    /// Removes `root`, unless the test fails.
+    folder: Option<tempfile::TempDir>,
+    server: Option<Process>,
+    address: Option<SocketAddr>,
+}
+
+impl Fleet {
+    /// A fleet whose server accepts connections.
+    #[track_caller]
+    pub fn start() -> Self {
+        let mut fleet = Self::init();
+        fleet.serve();
+        fleet
+    }
+
+    /// A fleet whose server does not run yet.
+    #[track_caller]
+    pub fn init() -> Self {
+        let folder = tempfile::Builder::new().prefix("muster-test-").tempdir().expect("a temporary folder");
+        // The kernel names programs by their real path, and leftover components are found by it.
+        let root = folder.path().canonicalize().expect("the temporary folder is there");
+        for name in ["logs", "hosts", "packages", "certificates"] {
+            fs::create_dir(root.join(name)).expect("a new folder in the temporary one");
+        }
+        let programs = Programs::find();
+        let fleet = Self { programs, root, folder: Some(folder), server: None, address: None };
+        fleet.muster(&["init", "--host", "localhost"]).succeeded();
+        fleet
+    }
+
+    /// Starts the server: on a free port the first time, on the same port afterwards. Returns when it is ready.
+    #[track_caller]
+    pub fn serve(&mut self) {
+        assert!(self.server.is_none(), "the server runs already");
+        let listen = self.address.map_or_else(|| "127.0.0.1:0".to_owned(), |address| address.to_string());
+        let mut command = Command::new(&self.programs.muster);
+        command.arg("serve").arg("--data").arg(self.data()).args(["--listen", &listen]);
+        let mut server = Process::spawn_and_listen("the server", command, &self.log_file("server"));
+        let line = server.wait_for_line("ready ", READY_DEADLINE);
+        let address = line.split_whitespace().find_map(|word| word.strip_prefix("https="));
+        let address = address.and_then(|text| text.parse().ok());
+        self.address = Some(address.unwrap_or_else(|| panic!("the line {line:?} names no https=ADDR:PORT")));
+        self.server = Some(server);
+    }
+
+    /// Ends the server with SIGKILL.
+    #[track_caller]
+    pub fn kill(&mut self) {
+        self.server.take().expect("the server runs").kill();
+    }
+
+    /// Ends the server with SIGTERM and waits for its end.
+    #[track_caller]
+    pub fn stop(&mut self) -> ExitStatus {
+        self.server.take().expect("the server runs").stop(STOP_DEADLINE)
+    }
+
+    /// Ends the server with SIGKILL if it runs, and starts it on the same port.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        if self.server.is_some() {
+            self.kill();
+        }
+        self.serve();
+    }
+
+    /// Fails the test if the server has ended by itself.
+    #[track_caller]
+    pub fn assert_serving(&mut self) {
+        let server = self.server.as_mut().expect("the server runs");
+        if let Some(status) = server.ended() {
+            panic!("the server ended by itself with {status}; the end of its log:\n{}", self.log("server"));
+        }
+    }
+
+    /// The process of the server.
+    #[track_caller]
+    pub fn server_pid(&self) -> u32 {
+        self.server.as_ref().expect("the server runs").pid()
+    }
+
+    /// Where MQTT and HTTPS are served; known from the first start on.
+    #[track_caller]
+    pub fn address(&self) -> SocketAddr {
+        self.address.expect("the server was started once")
+    }
+
+    /// Everything of this fleet lies here.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The data folder of the server.
+    pub fn data(&self) -> PathBuf {
+        self.root.join("data")
+    }
+
+    /// The programs.
+    pub fn programs(&self) -> &Programs {
+        &self.programs
+    }
+
+    /// The authority of the fleet, PEM.
+    #[track_caller]
+    pub fn ca_pem(&self) -> String {
+        fs::read_to_string(self.data().join("ca/ca.crt")).expect("`muster init` wrote ca/ca.crt")
+    }
+
+    /// Runs `muster ARGS --data DIR` to its end.
+    #[track_caller]
+    pub fn muster(&self, args: &[&str]) -> Output {
+        let mut command = Command::new(&self.programs.muster);
+        command.args(args).arg("--data").arg(self.data());
+        Output::of(command, COMMAND_DEADLINE)
+    }
+
+    /// Runs `muster ARGS --json`, which must succeed, and returns what it prints.
+    #[track_caller]
+    pub fn muster_json(&self, args: &[&str]) -> Value {
+        let mut args = args.to_vec();
+        args.push("--json");
+        self.muster(&args).json()
+    }
+
+    /// Issues a certificate; `policy` is `connector`, `observer` or `operator`.
+    #[track_caller]
+    pub fn issue_cert(&self, name: &str, policy: &str) -> Credentials {
+        let out = self.root.join("certificates").join(policy);
+        let out_text = out.to_str().expect("the temporary folder has a plain name");
+        self.muster(&["cert", "issue", "--name", name, "--policy", policy, "--out", out_text]).succeeded();
+        let read = |file: String| fs::read_to_string(out.join(&file)).unwrap_or_else(|e| panic!("{file}: {e}"));
+        Credentials {
+            ca_pem: read("ca.crt".to_owned()),
+            own: Some((read(format!("{name}.crt")), read(format!("{name}.key")))),
+        }
+    }
+
+    /// Registers a connector and returns its enrolment token.
+    #[track_caller]
+    pub fn add_connector(&self, name: &str) -> String {
+        let added = self.muster_json(&["connector", "add", name]);
+        added["token"].as_str().unwrap_or_else(|| panic!("no token in {added}")).to_owned()
+    }
+
+    /// Registers a connector and enrols a host as it, as the install script does. Its agent does not run yet.
+    #[track_caller]
+    pub fn enrol(&self, name: &str) -> Host {
+        let token = self.add_connector(name);
+        Host::enrol(self, name, &token)
+    }
+
+    /// Writes the folder of a component version, ready to be published.
+    #[track_caller]
+    pub fn package(&self, version: &str, healthy: bool) -> PathBuf {
+        Package { healthy, ..Package::new(version) }.write(self)
+    }
+
+    /// Publishes a version of the component `greeter`.
+    #[track_caller]
+    pub fn publish(&self, version: &str, healthy: bool) -> Value {
+        let dir = self.package(version, healthy);
+        self.muster_json(&["component", "publish", dir.to_str().expect("a plain name")])
+    }
+
+    /// What `muster connector show NAME --json` says of the connector.
+    #[track_caller]
+    pub fn connector(&self, name: &str) -> Value {
+        self.muster_json(&["connector", "show", name])["connector"].take()
+    }
+
+    /// The end of the log of the server or of a host.
+    pub fn log(&self, name: &str) -> String {
+        process::tail(&self.log_file(name))
+    }
+
+    fn log_file(&self, name: &str) -> PathBuf {
+        self.root.join("logs").join(format!("{name}.log"))
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        drop(self.server.take());
+        if thread::panicking()
+            && let Some(folder) = self.folder.take()
+        {
+            let kept = folder.keep();
+            eprintln!("the end of the server's log:\n{}\ndata and logs are in {}", self.log("server"), kept.display());
+        }
+    }
+}
+
+/// Starting includes the recovery of the store.
+const READY_DEADLINE: Duration = Duration::from_secs(30);
+/// Longer than the server's own grace for its connections.
+const STOP_DEADLINE: Duration = Duration::from_secs(30);
+/// Longer than the command line waits for an answer.
+const COMMAND_DEADLINE: Duration = Duration::from_secs(60);

@@ -1,0 +1,174 @@
+//! A host: a prefix with an agent, and the components that the agent starts.
+
+use super::process::{Output, Process, tail};
+use super::{Fleet, Programs};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::thread;
+use std::time::Duration;
+
+/// An enrolled host. Dropped, its agent and its components are killed.
+pub struct Host {
+    name: String,
+    prefix: PathBuf,
+    log: PathBuf,
+    programs: Programs,
+    agent: Option<Process>,
+}
+
+impl Host {
+    /// Enrols a host with a token, as the install script does: CA and token in files, never as arguments.
+    #[track_caller]
+    pub fn enrol(fleet: &Fleet, name: &str, token: &str) -> Self {
+        let (host, output) = Self::try_enrol(fleet, name, token);
+        output.succeeded();
+        host
+    }
+
+    /// Tries to enrol a host.
+    #[track_caller]
+    pub fn try_enrol(fleet: &Fleet, name: &str, token: &str) -> (Self, Output) {
+        let prefix = fleet.root().join("hosts").join(name);
+        fs::create_dir_all(&prefix).expect("a folder in the fleet's");
+        let (ca, token_file) = (fleet.root().join("ca.pem"), fleet.root().join(format!("{name}.token")));
+        fs::write(&ca, fleet.ca_pem()).expect("a file in the fleet's folder");
+        fs::write(&token_file, token).expect("a file in the fleet's folder");
+        let programs = fleet.programs().clone();
+        let mut command = Command::new(&programs.agent);
+        command.arg("enrol").arg("--prefix").arg(&prefix).args(["--server", &fleet.address().to_string()]);
+        command.args(["--name", name]).arg("--ca").arg(&ca).arg("--token-file").arg(&token_file);
+        let output = Output::of(command, ENROL_DEADLINE);
+        let log = fleet.log_file(name);
+        (Self { name: name.to_owned(), prefix, log, programs, agent: None }, output)
+    }
+
+    /// Starts the agent.
+    #[track_caller]
+    pub fn run(&mut self) {
+        let command = Command::new(&self.programs.agent);
+        self.spawn(command);
+    }
+
+    /// Starts the agent that kills itself at a fault point (`name` or `name:2` for the second passage).
+    #[track_caller]
+    pub fn run_with_fault(&mut self, point: &str) {
+        let mut command = Command::new(self.programs.with_faults());
+        command.env("MUSTER_FAULT", point);
+        self.spawn(command);
+    }
+
+    #[track_caller]
+    fn spawn(&mut self, mut command: Command) {
+        assert!(self.agent.is_none(), "the agent of {} runs already", self.name);
+        command.arg("run").arg("--prefix").arg(&self.prefix);
+        self.agent = Some(Process::spawn(&format!("the agent of {}", self.name), command, &self.log));
+    }
+
+    /// Ends the agent with SIGKILL. Its components stay.
+    #[track_caller]
+    pub fn kill(&mut self) {
+        self.agent.take().expect("the agent was started").kill();
+    }
+
+    /// Ends the agent with SIGTERM and waits for its end. Its components stay.
+    #[track_caller]
+    pub fn stop(&mut self) -> ExitStatus {
+        self.agent.take().expect("the agent was started").stop(STOP_DEADLINE)
+    }
+
+    /// Waits until the agent ends by itself, as it does at a fault point.
+    #[track_caller]
+    pub fn wait_for_end(&mut self, deadline: Duration) -> ExitStatus {
+        let status = self.agent.as_mut().expect("the agent was started").wait(deadline);
+        self.agent = None;
+        status
+    }
+
+    /// Whether the agent runs.
+    pub fn is_running(&mut self) -> bool {
+        self.agent.as_mut().is_some_and(|agent| agent.ended().is_none())
+    }
+
+    /// The process of the agent.
+    #[track_caller]
+    pub fn agent_pid(&self) -> u32 {
+        self.agent.as_ref().expect("the agent was started").pid()
+    }
+
+    /// The connector's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The agent's folder.
+    pub fn prefix(&self) -> &Path {
+        &self.prefix
+    }
+
+    /// The folder of a component.
+    pub fn component(&self, component: &str) -> PathBuf {
+        self.prefix.join("components").join(component)
+    }
+
+    /// What `run.json` of a component says, if it is there.
+    pub fn run_record(&self, component: &str) -> Option<Value> {
+        serde_json::from_slice(&fs::read(self.component(component).join("run.json")).ok()?).ok()
+    }
+
+    /// The processes whose program lies in the prefix, or that a `run.json` names.
+    pub fn component_pids(&self) -> Vec<i32> {
+        let mut pids = Vec::new();
+        for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let Some(pid) = process.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+            // The program of a removed version reads "… (deleted)", and is still below the folder.
+            if fs::read_link(process.path().join("exe")).is_ok_and(|program| program.starts_with(&self.prefix)) {
+                pids.push(pid);
+            }
+        }
+        for component in fs::read_dir(self.prefix.join("components")).into_iter().flatten().flatten() {
+            let record = self.run_record(&component.file_name().to_string_lossy()).unwrap_or_default();
+            let process = &record["process"];
+            let pid = process["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
+            // The number may belong to a stranger by now; its start mark tells.
+            if let Some(pid) = pid
+                && start_mark(pid) == process["start"].as_u64()
+                && !pids.contains(&pid)
+            {
+                pids.push(pid);
+            }
+        }
+        pids
+    }
+
+    /// The end of the agent's log.
+    pub fn log(&self) -> String {
+        tail(&self.log)
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        drop(self.agent.take());
+        for pid in self.component_pids().into_iter().filter_map(Pid::from_raw) {
+            // A component leads its group; what it started is in there too.
+            if kill_process_group(pid, Signal::KILL).is_err() {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        }
+        if thread::panicking() {
+            eprintln!("the end of the log of {}:\n{}", self.name, self.log());
+        }
+    }
+}
+
+/// When the kernel started a process, in clock ticks since boot: the 22nd field, counted from behind the name.
+fn start_mark(pid: i32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+}
+
+const ENROL_DEADLINE: Duration = Duration::from_secs(60);
+const STOP_DEADLINE: Duration = Duration::from_secs(30);
