@@ -12,10 +12,10 @@ use muster_runtime::ids::random_hex;
 use muster_wire::admin::{Reply, Verb};
 use muster_wire::limits::{PACKET_BYTES_MAX, PAYLOAD_BYTES_MAX};
 use muster_wire::topic::Topic;
-use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{
     ConnectReturnCode, Packet, PubAckReason, Publish, PublishProperties, SubscribeReasonCode,
 };
+use rumqttc::v5::mqttbytes::{Error as CodecError, QoS};
 use rumqttc::v5::{AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, StateError, TlsError};
 use rumqttc::{NetworkOptions, Outgoing, TlsConfiguration, Transport};
 use serde::Serialize;
@@ -257,31 +257,47 @@ impl Operator {
                     "TLS with the server at {server} failed; is the operator's certificate of this fleet and valid?"
                 )
             }
+            _ if hung_up(&error) => format!(
+                "the server at {server} closed the connection at once; is it muster, and is the operator's \
+                 certificate of this fleet and valid?"
+            ),
             _ => format!("cannot reach the server at {server}; is `muster serve` running?"),
         };
         CliError::unreachable_because(message, error)
     }
 }
 
-/// The TLS library's words, however deep they are wrapped.
-fn tls_fault(error: &ConnectionError) -> Option<&rustls::Error> {
+/// What the operating system or the TLS library said, however deep it is wrapped.
+fn io_fault(error: &ConnectionError) -> Option<&io::Error> {
     match error {
-        ConnectionError::Tls(TlsError::TLS(error)) => Some(error),
         ConnectionError::Tls(TlsError::Io(error))
         | ConnectionError::Io(error)
-        | ConnectionError::MqttState(StateError::Io(error)) => within(error),
+        | ConnectionError::MqttState(StateError::Io(error) | StateError::Deserialization(CodecError::Io(error))) => {
+            Some(error)
+        }
         _ => None,
     }
 }
 
-fn within(error: &io::Error) -> Option<&rustls::Error> {
-    let mut inner: &(dyn Error + 'static) = error.get_ref()?;
+fn tls_fault(error: &ConnectionError) -> Option<&rustls::Error> {
+    if let ConnectionError::Tls(TlsError::TLS(error)) = error {
+        return Some(error);
+    }
+    let mut inner: &(dyn Error + 'static) = io_fault(error)?.get_ref()?;
     loop {
         if let Some(found) = inner.downcast_ref::<rustls::Error>() {
             return Some(found);
         }
         inner = inner.source()?;
     }
+}
+
+/// Someone answered, and then hung up.
+fn hung_up(error: &ConnectionError) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    let kind = io_fault(error).map(io::Error::kind);
+    matches!(error, ConnectionError::MqttState(StateError::ConnectionAborted))
+        || matches!(kind, Some(BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof))
 }
 
 /// For connecting, and for each answer.

@@ -175,10 +175,10 @@ async fn each_way_not_to_connect_has_its_own_words() {
         Operator::connect(address, credentials, Clock::system()).await.err().unwrap()
     };
     let (stand, address) = Stand::new(&fleet).await;
+    let ours = credentials(&fleet);
 
     // The server refuses at CONNECT.
-    let (_peer, error) =
-        tokio::join!(stand.accept(ConnectReturnCode::NotAuthorized), connect(&address, &credentials(&fleet)));
+    let (_peer, error) = tokio::join!(stand.accept(ConnectReturnCode::NotAuthorized), connect(&address, &ours));
     check_unreachable(&error, "the operator's certificate is not accepted");
 
     // The certificate is of another authority, and the server says so in TLS.
@@ -189,7 +189,7 @@ async fn each_way_not_to_connect_has_its_own_words() {
         stand.acceptor.accept(tcp).await.err().unwrap()
     };
     let (_, error) = tokio::join!(refuse, connect(&address, &stranger));
-    check_unreachable(&error, "is the operator's certificate of this fleet and valid?");
+    check_unreachable(&error, "certificate of this fleet and valid?");
 
     // The server is of another authority.
     let mut misled = credentials(&fleet);
@@ -203,6 +203,6 @@ async fn each_way_not_to_connect_has_its_own_words() {
 
     // Nobody listens.
     drop(stand);
-    let error = connect(&address, &credentials(&fleet)).await;
+    let error = connect(&address, &ours).await;
     check_unreachable(&error, "is `muster serve` running?");
 }

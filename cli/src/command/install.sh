@@ -124,12 +124,10 @@ install_agent() {
             fail 4 "the server offers no agent for download, and muster-agent is not on the PATH; install it first"
         return
     fi
-    system="$(uname -s)-$(uname -m)"
-    case $AGENT_PATH in
-    */linux-x86_64/*)
-        [ "$system" = Linux-x86_64 ] || fail 3 "the server offers an agent for Linux-x86_64, but this is $system"
-        ;;
-    esac
+    offered=${AGENT_PATH#/agent/}
+    offered=${offered%%/*}
+    system=$(uname -s | tr '[:upper:]' '[:lower:]')-$(uname -m)
+    [ "$system" = "$offered" ] || fail 3 "the server offers an agent for $offered, but this is $system"
     version=$(printf '%.12s' "$AGENT_SHA256")
     agent=$PREFIX/agent/versions/$version/muster-agent
     if [ -x "$agent" ] && [ "$(sha256_of "$agent")" = "$AGENT_SHA256" ]; then

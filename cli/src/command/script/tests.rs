@@ -11,6 +11,10 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 const TOKEN: &str = "mst1_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+#[cfg(target_arch = "x86_64")]
+const PATH: &str = "/agent/linux-x86_64/muster-agent";
+#[cfg(target_arch = "aarch64")]
+const PATH: &str = "/agent/linux-aarch64/muster-agent";
 const CA: &str = "-----BEGIN CERTIFICATE-----\nMIIB+/=\n-----END CERTIFICATE-----\n";
 
 /// An agent that notes how it was called, and enrols unless told otherwise.
@@ -23,7 +27,7 @@ fn sha256(text: &str) -> Sha256Hex {
 }
 
 fn render(prefix: Option<&Path>, agent: Option<&str>) -> String {
-    let download = |sha256| AgentDownload { path: "/agent/linux-x86_64/muster-agent".into(), sha256, size: 1 };
+    let download = |sha256| AgentDownload { path: PATH.into(), sha256, size: 1 };
     let added = AddedConnector {
         name: "host-1".parse().unwrap(),
         token: TOKEN.into(),
@@ -102,7 +106,7 @@ fn a_host_is_installed_and_enrolled_and_a_second_run_changes_nothing() {
     let host = Host::new(AGENT);
     let done = host.run(AGENT, false);
     assert!(done.status.success(), "{done:?}");
-    assert_eq!(host.text("calls.curl"), "https://muster.example.org:8443/agent/linux-x86_64/muster-agent\n");
+    assert_eq!(host.text("calls.curl"), format!("https://muster.example.org:8443{PATH}\n"));
     let call = host.text("calls");
     assert!(call.contains("--server muster.example.org:8443 --name host-1"), "{call}");
     assert!(!call.contains(TOKEN), "the token is an argument");
