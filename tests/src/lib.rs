@@ -4,3 +4,4 @@ pub mod client;
 pub mod eventually;
 pub mod fleet;
 pub mod load;
+pub mod stand;

@@ -7,7 +7,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -16,7 +16,8 @@ pub struct Process {
     name: String,
     child: Child,
     log: PathBuf,
-    lines: Option<mpsc::Receiver<String>>,
+    /// Behind a lock, so that a fleet can be shared between threads.
+    lines: Option<Mutex<mpsc::Receiver<String>>>,
 }
 
 impl Process {
@@ -32,7 +33,7 @@ impl Process {
     pub fn spawn_and_listen(name: &str, mut command: Command, log: &Path) -> Self {
         command.stdout(Stdio::piped());
         let mut process = Self::start(name, command, log);
-        process.lines = process.child.stdout.take().map(listen);
+        process.lines = process.child.stdout.take().map(listen).map(Mutex::new);
         process
     }
 
@@ -46,7 +47,8 @@ impl Process {
     /// Waits for a line on its standard output that begins so.
     #[track_caller]
     pub fn wait_for_line(&mut self, start: &str, deadline: Duration) -> String {
-        let lines = self.lines.as_ref().expect("it was started to be listened to");
+        let lines = self.lines.as_mut().expect("it was started to be listened to");
+        let lines = lines.get_mut().expect("no holder of this lock panics");
         let line = eventually(&format!("{} says {start:?}", self.name), deadline, || {
             loop {
                 match lines.try_recv() {
