@@ -17,3 +17,7 @@ pub use recipe::{ExitMeaning, Lifecycle, Places, Prechecks, Problem, Recipe, Rec
 pub const RECIPE_FILE: &str = "component.toml";
 /// Longest recipe that is read; a real one has a few hundred bytes.
 pub const RECIPE_BYTES_MAX: usize = 64 * 1024;
+/// Versions that nobody can publish: the folder of a component has other things under these names.
+pub const RESERVED_VERSIONS: [&str; 4] = ["current", "data", "log", "run.json"];
+/// A file of the agent's own at the top of an unpacked version; a package may not bring one.
+pub const INSTALLED_FILE: &str = ".muster.json";

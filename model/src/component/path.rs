@@ -44,17 +44,23 @@ pub fn check_inside(path: &str) -> Result<(), PathError> {
 }
 
 /// Checks the target of a symbolic link at `link` (a path inside the package): seen from there it must stay inside.
+///
+/// This holds as long as nothing is ever unpacked through a link: then every folder above `link` is a real one.
 pub fn check_link(link: &str, target: &str) -> Result<(), PathError> {
     let leaves = || PathError::LinkLeaves { link: link.to_owned(), target: target.to_owned() };
     if target.is_empty() || target.starts_with('/') || target.chars().any(|c| c.is_control() || c == '\\') {
         return Err(leaves());
     }
+    // `..` counts only at the beginning, where it climbs real folders. After a name it could climb from wherever
+    // another link leads, and no look at the text alone tells where that is.
     let mut depth = link.split('/').filter(|part| !matches!(*part, "" | ".")).count().saturating_sub(1);
+    let mut named = false;
     for part in target.split('/') {
         match part {
             "" | "." => {}
+            ".." if named => return Err(leaves()),
             ".." => depth = depth.checked_sub(1).ok_or_else(leaves)?,
-            _ => depth += 1,
+            _ => named = true,
         }
     }
     Ok(())
@@ -82,13 +88,11 @@ mod tests {
 
     #[test]
     fn links_may_move_inside_but_not_out() {
-        for (link, target) in
-            [("a/b", "c"), ("a/b", "../c"), ("lib/x.so", "x.so.1"), ("a/b/c", "../../d"), ("l", "a/../b")]
-        {
+        for (link, target) in [("a/b", "c"), ("a/b", "../c"), ("lib/x.so", "x.so.1"), ("a/b/c", "../../d")] {
             assert_eq!(check_link(link, target), Ok(()), "{link} -> {target}");
         }
         for (link, target) in
-            [("a", "../b"), ("a/b", "../../c"), ("a", "/etc"), ("a", ""), ("./a", "../b"), ("a", "b/../../c")]
+            [("a", "../b"), ("a/b", "../../c"), ("a", "/etc"), ("a", ""), ("./a", "../b"), ("a", "b/../c")]
         {
             assert!(check_link(link, target).is_err(), "{link} -> {target}");
         }

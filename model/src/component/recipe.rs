@@ -11,7 +11,7 @@
 //! command = ["bin/greeter", "serve", "--version", "{version}", "--port-file", "{data}/port"]
 //! env = { MODE = "fast" }
 //!
-//! [install]                          # before the old version is stopped; likewise [uninstall]
+//! [install]                          # before the old version is stopped; may run twice after a power cut
 //! command = ["bin/prepare", "{data}"]
 //! timeout_s = 60
 //!
@@ -60,11 +60,11 @@ pub struct Recipe {
     pub soak_s: u32,
     /// What runs.
     pub start: Start,
-    /// Runs once before the version is used for the first time.
+    /// Runs before the version is used for the first time; after a crash it may run again.
     pub install: Option<Lifecycle>,
     /// How it is asked to end.
     pub stop: Stop,
-    /// Runs before the version's files are removed.
+    /// Runs when the component is taken off the host; never as a part of an upgrade.
     pub uninstall: Option<Lifecycle>,
     /// How to tell that it works.
     pub health: Health,
@@ -180,7 +180,15 @@ impl Recipe {
     /// Every part is read before any missing one ends it, so that all problems are found.
     fn read(reader: &mut Reader) -> Option<Self> {
         let name = required(reader, "name", |text| ComponentName::new(text).map_err(|e| e.to_string()));
-        let version = required(reader, "version", |text| Version::new(text).map_err(|e| e.to_string()));
+        let version = required(reader, "version", |text| {
+            let version = Version::new(text).map_err(|e| e.to_string())?;
+            let reserved = super::RESERVED_VERSIONS.contains(&text);
+            if reserved {
+                Err(format!("\"{text}\" names a folder of the agent; use another version"))
+            } else {
+                Ok(version)
+            }
+        });
         let description = reader.text("description").unwrap_or_default();
         let soak_s = reader.number("soak_s", 0, u64::from(SECONDS_MAX)).and_then(|n| u32::try_from(n).ok());
         supervision(reader);

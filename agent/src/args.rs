@@ -1,0 +1,67 @@
+//! The command line.
+
+use clap::{Parser, Subcommand};
+use muster_wire::id::ThingName;
+use std::path::PathBuf;
+
+/// Runs on a connector: installs, starts, watches and upgrades components for a Muster server.
+#[derive(Debug, Parser)]
+#[command(name = "muster-agent", version, disable_help_subcommand = true)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Get this host's identity from the server, with the token of `muster connector add`.
+    Enrol(Enrol),
+    /// Run until stopped; components go on running afterwards.
+    Run(Run),
+    /// Say what runs here.
+    Status(Status),
+}
+
+/// Arguments of `enrol`.
+#[derive(Debug, clap::Args)]
+pub struct Enrol {
+    /// Folder for the agent and its components.
+    #[arg(long, value_name = "DIR")]
+    pub prefix: PathBuf,
+    /// Address of the server.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub server: String,
+    /// The server's CA certificate; nothing else is trusted.
+    #[arg(long, value_name = "FILE")]
+    pub ca: PathBuf,
+    /// Name of this connector, as the server knows it.
+    #[arg(long, value_parser = |text: &str| ThingName::new(text))]
+    pub name: ThingName,
+    /// File with the token; without it the token is read from standard input.
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Replace an identity that is there already.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// Arguments of `run`.
+#[derive(Debug, clap::Args)]
+pub struct Run {
+    /// Folder for the agent and its components.
+    #[arg(long, value_name = "DIR")]
+    pub prefix: PathBuf,
+}
+
+/// Arguments of `status`.
+#[derive(Debug, clap::Args)]
+pub struct Status {
+    /// Folder for the agent and its components.
+    #[arg(long, value_name = "DIR")]
+    pub prefix: PathBuf,
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+}

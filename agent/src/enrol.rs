@@ -1,0 +1,155 @@
+//! `muster-agent enrol`: makes a key that never leaves this host, and gets a certificate for it.
+
+use crate::args::Enrol;
+use crate::failure::Failure;
+use crate::hands::files;
+use crate::hands::http::{Endpoint, HttpError};
+use crate::host::facts;
+use crate::identity::{self, Identity, Texts};
+use crate::places::Prefix;
+use crate::settings::{Server, Settings};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::{Request, Response, StatusCode};
+use muster_certs::{Token, certificate, client_config, csr, provider, store};
+use muster_runtime::clock::Clock;
+use muster_runtime::ids;
+use muster_wire::enrol::{ENROL_PATH, EnrolRequest, EnrolResponse};
+use muster_wire::limits::HTTP_BODY_BYTES_MAX;
+use muster_wire::rejection::Rejection;
+use rustls::RootCertStore;
+use rustls::pki_types::UnixTime;
+use rustls::server::WebPkiClientVerifier;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Longest token file that is read; a token has 48 characters.
+const TOKEN_FILE_BYTES_MAX: u64 = 4096;
+
+/// Enrols this host. Says what was done.
+pub async fn enrol(args: Enrol, clock: &Clock) -> Result<String, Failure> {
+    let server = Server::parse(&args.server).map_err(|error| Failure::local(format!("--server {error}")))?;
+    let prefix = Prefix::new(&args.prefix)
+        .map_err(|error| Failure::because(format!("--prefix {} is not usable", args.prefix.display()), error))?;
+    if Identity::exists(&prefix) && !args.force {
+        let root = prefix.root().display();
+        return Err(Failure::local(format!("{root} is enrolled already; add --force to replace its identity")));
+    }
+    let ca = store::read_pem(&args.ca).map_err(|error| Failure::because("--ca cannot be used", error))?;
+    let token = token(args.token_file.as_deref())?;
+    let (request, key) =
+        csr(args.name.as_str()).map_err(|error| Failure::because("cannot make a key for this host", error))?;
+    let request = EnrolRequest {
+        token: token.reveal().to_owned(),
+        name: args.name.clone(),
+        csr: request,
+        host: facts::collect(&ids::random_hex::<8>()),
+    };
+    let answer = post(&server, &ca, &request).await?;
+    if answer.name != args.name {
+        return Err(Failure::Outcome(format!("the server answers for {} instead of {}", answer.name, args.name)));
+    }
+    let texts = Texts { key: &key, certificate: &answer.certificate, ca: &answer.ca, publisher: &answer.publisher_key };
+    check_answer(&answer, &ca, &texts, clock)?;
+    identity::write(&prefix, &texts)?;
+    let settings = Settings::template(&server, &answer.name);
+    files::replace(&prefix.settings(), settings.as_bytes())
+        .map_err(|error| Failure::because(format!("cannot write {}", prefix.settings().display()), error))?;
+    let root = prefix.root().display();
+    Ok(format!(
+        "{} is enrolled in fleet {}; start it with: muster-agent run --prefix {root}",
+        answer.name, answer.fleet
+    ))
+}
+
+fn token(file: Option<&Path>) -> Result<Token, Failure> {
+    let mut text = String::new();
+    let (from, read) = match file {
+        Some(path) => {
+            let opened = std::fs::File::open(path);
+            let read = opened.and_then(|file| file.take(TOKEN_FILE_BYTES_MAX).read_to_string(&mut text));
+            (path.display().to_string(), read)
+        }
+        None => {
+            let read = std::io::stdin().lock().take(TOKEN_FILE_BYTES_MAX).read_to_string(&mut text);
+            ("standard input".to_owned(), read)
+        }
+    };
+    read.map_err(|error| Failure::because(format!("cannot read the token from {from}"), error))?;
+    text.trim().parse().map_err(|error| Failure::because(format!("no usable token in {from}"), error))
+}
+
+async fn post(server: &Server, ca: &str, request: &EnrolRequest) -> Result<EnrolResponse, Failure> {
+    let tls =
+        client_config(ca, None, &[b"http/1.1"]).map_err(|error| Failure::because("--ca cannot be used", error))?;
+    let endpoint = Endpoint { host: server.host.clone(), port: server.port, tls: Some(Arc::new(tls)) };
+    let failed = |error: Box<dyn std::error::Error + Send + Sync>| Failure::because("cannot write the request", error);
+    let body = serde_json::to_vec(request).map_err(|error| failed(error.into()))?;
+    let request = Request::post(ENROL_PATH)
+        .header("host", server.to_string())
+        .header("content-type", "application/json")
+        .header("user-agent", "muster-agent")
+        .body(Full::new(Bytes::from(body)))
+        .map_err(|error| failed(error.into()))?;
+    endpoint.exchange(request, read_answer).await
+}
+
+async fn read_answer(answer: Response<Incoming>) -> Result<EnrolResponse, Failure> {
+    let status = answer.status();
+    let body = Limited::new(answer.into_body(), HTTP_BODY_BYTES_MAX).collect().await;
+    let body = body.map_err(|source| Failure::Unreachable {
+        message: "the answer of the server did not arrive whole; try again".to_owned(),
+        source: Some(source),
+    })?;
+    let body = body.to_bytes();
+    if status == StatusCode::OK {
+        return serde_json::from_slice(&body).map_err(|error| {
+            Failure::because("the answer of the server is not readable; is it a Muster server?", error)
+        });
+    }
+    match serde_json::from_slice::<Rejection>(&body) {
+        Ok(rejection) => Err(Failure::Refused(rejection)),
+        Err(_) => Err(Failure::Outcome(format!("the server answers {status}; is it a Muster server?"))),
+    }
+}
+
+/// The certificate must be for us, by the CA that the server is known by, and good now.
+fn check_answer(answer: &EnrolResponse, pinned_ca: &str, texts: &Texts<'_>, clock: &Clock) -> Result<(), Failure> {
+    let wrong = |what: &str| Failure::Outcome(format!("the answer of the server is not used: {what}"));
+    let identity = Identity::check(texts)?;
+    if identity.name != answer.name || identity.fleet.as_str() != answer.fleet {
+        return Err(wrong("the certificate is for another name or fleet"));
+    }
+    let unreadable = |error| Failure::because("the CA certificate is not readable", error);
+    let pinned = certificate::chain_from_pem(pinned_ca).map_err(unreadable)?;
+    let told = certificate::chain_from_pem(&answer.ca).map_err(unreadable)?;
+    if !told.iter().any(|certificate| pinned.contains(certificate)) {
+        return Err(wrong("its CA is not the one given with --ca"));
+    }
+    let mut roots = RootCertStore::empty();
+    for root in told {
+        roots.add(root).map_err(|error| Failure::because("the CA certificate cannot be used", error))?;
+    }
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
+        .build()
+        .map_err(|error| Failure::because("the CA certificate cannot be used", error))?;
+    let chain = certificate::chain_from_pem(&answer.certificate).map_err(unreadable)?;
+    let (own, between) = chain.split_first().ok_or_else(|| wrong("it holds no certificate"))?;
+    let seconds = u64::try_from(clock.now().epoch_seconds()).unwrap_or(0);
+    let now = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+    verifier.verify_client_cert(own, between, now).map(drop).map_err(|error| {
+        Failure::because("the certificate from the server is not valid here; is the clock of this host right?", error)
+    })
+}
+
+impl From<HttpError> for Failure {
+    fn from(error: HttpError) -> Self {
+        Self::Unreachable {
+            message: "the server was not reached; check --server, the firewall and the CA".to_owned(),
+            source: Some(error.into()),
+        }
+    }
+}

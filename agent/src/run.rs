@@ -1,0 +1,107 @@
+//! `muster-agent run`: puts the parts together and waits for the end.
+
+use crate::agent::{Agent, Parts};
+use crate::failure::Failure;
+use crate::hands::http::Endpoint;
+use crate::identity::Identity;
+use crate::link::{self, QUEUE, Target};
+use crate::places::Prefix;
+use crate::platform;
+use crate::settings::Settings;
+use muster_runtime::clock::Clock;
+use muster_runtime::tasks::{OnExit, TaskGroup};
+use muster_runtime::telemetry;
+use muster_wire::limits::SHUTDOWN_GRACE;
+use std::fs::{File, TryLockError};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+/// Runs until SIGTERM or SIGINT.
+pub async fn run(prefix: &Prefix) -> Result<(), Failure> {
+    let settings = Settings::read(&prefix.settings())
+        .map_err(|error| Failure::because(format!("{} cannot be used", prefix.settings().display()), error))?;
+    telemetry::init(&settings.log_level, settings.log_format);
+    let identity = Identity::load(prefix)?;
+    if identity.name != settings.name {
+        let (path, found) = (prefix.settings(), &settings.name);
+        return Err(Failure::local(format!(
+            "{} says name = {found:?}, but the certificate is for {}; correct the name",
+            path.display(),
+            identity.name
+        )));
+    }
+    let Some(_lock) = lock(prefix)? else {
+        let root = prefix.root().display();
+        return Err(Failure::Outcome(format!("another agent runs with prefix {root}; stop that one first")));
+    };
+    for folder in [prefix.journals(), prefix.spool(), prefix.components()] {
+        std::fs::create_dir_all(&folder)
+            .map_err(|error| Failure::because(format!("cannot make {}", folder.display()), error))?;
+    }
+    let stop = CancellationToken::new();
+    let (outbox, to_send) = mpsc::channel(QUEUE);
+    let (say, said) = mpsc::channel(QUEUE);
+    let server = settings.server;
+    let target = Target {
+        host: server.host.clone(),
+        port: server.port,
+        thing: identity.name.clone(),
+        tls: identity.tls(&[b"x-amzn-mqtt-ca"])?,
+    };
+    let agent = Agent::new(Parts {
+        prefix: prefix.clone(),
+        thing: identity.name.clone(),
+        server: Endpoint { host: server.host, port: server.port, tls: Some(identity.tls(&[b"http/1.1"])?) },
+        publisher: identity.publisher,
+        clock: Clock::system(),
+        telemetry_interval: settings.telemetry_interval,
+        verify_interval: settings.verify_interval,
+        outbox,
+        said,
+        stop: stop.clone(),
+    })
+    .map_err(|error| Failure::because("the agent cannot start", error))?;
+    info!(thing = %identity.name, prefix = %prefix.root().display(), version = env!("CARGO_PKG_VERSION"), "agent runs");
+    let mut tasks = TaskGroup::new(stop.clone());
+    tasks.spawn("signals", OnExit::StopAll, wait_for_signal(stop.clone()));
+    tasks.spawn("link", OnExit::StopAll, link::keep(target, to_send, say, stop.clone()));
+    tasks.spawn("agent", OnExit::StopAll, async move {
+        if let Err(error) = agent.run().await {
+            error!(%error, "the agent cannot go on");
+        }
+    });
+    let ended = tasks.join(SHUTDOWN_GRACE).await;
+    info!("agent stopped; components go on");
+    ended.map_err(|error| Failure::because("the agent ended", error))
+}
+
+/// Takes the lock of the prefix; `None` when another agent holds it. It is free again when the file is closed, also by
+/// a crash.
+pub fn lock(prefix: &Prefix) -> Result<Option<File>, Failure> {
+    let path = prefix.lock();
+    let failed = |error: std::io::Error| Failure::because(format!("cannot lock {}", path.display()), error);
+    platform::create_private_folder(&prefix.state()).map_err(failed)?;
+    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+async fn wait_for_signal(stop: CancellationToken) {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        error!("cannot listen for signals");
+        return;
+    };
+    tokio::select! {
+        // Cancel-safe: a signal that was not taken stays, and nothing follows anyway.
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        () = stop.cancelled() => {}
+    }
+    stop.cancel();
+}
