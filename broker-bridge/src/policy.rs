@@ -1,0 +1,183 @@
+//! Who may say and hear what. Pure; whatever is not allowed here is denied.
+//!
+//! | role | publish | subscribe |
+//! |---|---|---|
+//! | connector | shadow and jobs requests and telemetry of its own thing | shadow and jobs of its own thing |
+//! | observer | nothing | `muster/view/…`, `$aws/events/…`, the shadow topics of any thing |
+//! | operator | `muster/op/{verb}` | what an observer may, and `muster/reply/{own client id}/…` |
+//! | service | nothing | nothing |
+//!
+//! Topics in the service's own voice (`…/accepted`, `…/delta` and so on) are published by nobody.
+
+use muster_certs::identity::{Identity, Role};
+use muster_wire::filter::TopicFilter;
+use muster_wire::topic::Topic;
+
+/// What a client wants to do.
+#[derive(Clone, Copy, Debug)]
+pub enum Action<'a> {
+    /// Publish to a topic.
+    Publish(&'a Topic),
+    /// Subscribe to a filter.
+    Subscribe(&'a TopicFilter),
+}
+
+/// What the policy says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// It may.
+    Allow,
+    /// It may not.
+    Deny,
+}
+
+/// Decides over one action of one client.
+#[must_use]
+pub fn may(identity: &Identity, client_id: &str, action: Action<'_>) -> Decision {
+    let allowed = match action {
+        Action::Publish(topic) => topic.is_request() && may_publish(identity, topic),
+        Action::Subscribe(filter) => may_subscribe(identity, client_id, filter.as_str()),
+    };
+    if allowed { Decision::Allow } else { Decision::Deny }
+}
+
+fn may_publish(identity: &Identity, topic: &Topic) -> bool {
+    match identity.role() {
+        Role::Connector => topic.thing().is_some_and(|thing| thing.as_str() == identity.name()),
+        Role::Operator => matches!(topic, Topic::Operator { .. }),
+        Role::Observer | Role::Service => false,
+    }
+}
+
+/// A filter is allowed by its text, so that one with wildcards never covers more than its literal part says.
+fn may_subscribe(identity: &Identity, client_id: &str, filter: &str) -> bool {
+    match identity.role() {
+        Role::Connector => within_thing(filter, identity.name()),
+        Role::Observer => observes(filter),
+        Role::Operator => observes(filter) || below(filter, "muster/reply/", client_id),
+        Role::Service => false,
+    }
+}
+
+fn within_thing(filter: &str, name: &str) -> bool {
+    let rest = filter.strip_prefix("$aws/things/").and_then(|rest| rest.strip_prefix(name));
+    rest.is_some_and(|rest| rest == "/#" || rest.starts_with("/shadow/") || rest.starts_with("/jobs/"))
+}
+
+fn observes(filter: &str) -> bool {
+    if filter.starts_with("muster/view/") || filter.starts_with("$aws/events/") {
+        return true;
+    }
+    let Some((thing, rest)) = filter.strip_prefix("$aws/things/").and_then(|rest| rest.split_once('/')) else {
+        return false;
+    };
+    // A wildcard that is the thing is meant; one in its place that reaches further ("#") is not.
+    thing != "#" && rest.starts_with("shadow/")
+}
+
+fn below(filter: &str, prefix: &str, name: &str) -> bool {
+    let rest = filter.strip_prefix(prefix).and_then(|rest| rest.strip_prefix(name));
+    rest.is_some_and(|rest| rest.len() > 1 && rest.starts_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use muster_certs::identity::Fleet;
+
+    fn identity(role: Role, name: &str) -> Identity {
+        Identity::new(Fleet::new("test").unwrap(), role, name).unwrap()
+    }
+
+    #[test]
+    fn publishing_follows_the_table() {
+        let who = [identity(Role::Connector, "t1"), identity(Role::Observer, "o"), identity(Role::Operator, "a")];
+        let cases = [
+            // topic, connector t1, observer, operator
+            ("$aws/things/t1/shadow/update", [true, false, false]),
+            ("$aws/things/t1/shadow/name/components/get", [true, false, false]),
+            ("$aws/things/t1/shadow/delete", [true, false, false]),
+            ("$aws/things/t1/jobs/get", [true, false, false]),
+            ("$aws/things/t1/jobs/$next/get", [true, false, false]),
+            ("$aws/things/t1/jobs/j1/update", [true, false, false]),
+            ("muster/things/t1/telemetry/host", [true, false, false]),
+            ("$aws/things/t2/shadow/update", [false; 3]),
+            ("$aws/things/t2/jobs/get", [false; 3]),
+            ("$aws/things/t11/shadow/get", [false; 3]),
+            ("muster/things/t2/telemetry/host", [false; 3]),
+            ("muster/op/upgrade", [false, false, true]),
+            ("muster/op/actions", [false, false, true]),
+            // the service's own voice
+            ("$aws/things/t1/shadow/update/accepted", [false; 3]),
+            ("$aws/things/t1/shadow/update/rejected", [false; 3]),
+            ("$aws/things/t1/shadow/update/delta", [false; 3]),
+            ("$aws/things/t1/shadow/update/documents", [false; 3]),
+            ("$aws/things/t1/jobs/notify", [false; 3]),
+            ("$aws/things/t1/jobs/notify-next", [false; 3]),
+            ("$aws/things/t1/jobs/get/accepted", [false; 3]),
+            ("muster/reply/a/1", [false; 3]),
+            ("muster/view/actions", [false; 3]),
+            ("muster/view/connectors/t1", [false; 3]),
+            ("$aws/events/presence/connected/t1", [false; 3]),
+            ("$aws/events/job/j/completed", [false; 3]),
+        ];
+        for (topic, expected) in cases {
+            let parsed = Topic::parse(topic).unwrap();
+            let found = who.each_ref().map(|who| may(who, "client", Action::Publish(&parsed)) == Decision::Allow);
+            assert_eq!(found, expected, "{topic}");
+            let service = may(&identity(Role::Service, "s"), "s", Action::Publish(&parsed));
+            assert_eq!(service, Decision::Deny, "{topic}");
+        }
+    }
+
+    #[test]
+    fn subscribing_follows_the_table() {
+        let who = [identity(Role::Connector, "t1"), identity(Role::Observer, "o"), identity(Role::Operator, "a")];
+        let cases = [
+            // filter, connector t1, observer, operator (client id "c1")
+            ("$aws/things/t1/shadow/update/accepted", [true, true, true]),
+            ("$aws/things/t1/shadow/get/+", [true, true, true]),
+            ("$aws/things/t1/shadow/#", [true, true, true]),
+            ("$aws/things/t1/shadow/name/+/update/delta", [true, true, true]),
+            ("$aws/things/t1/jobs/notify", [true, false, false]),
+            ("$aws/things/t1/jobs/$next/get/+", [true, false, false]),
+            ("$aws/things/t1/jobs/+/update/+", [true, false, false]),
+            ("$aws/things/t1/#", [true, false, false]),
+            ("$aws/things/t1/+/get/accepted", [false; 3]),
+            ("$aws/things/t2/shadow/get/accepted", [false, true, true]),
+            ("$aws/things/t2/jobs/notify", [false; 3]),
+            ("$aws/things/t2/#", [false; 3]),
+            ("$aws/things/t11/shadow/get/accepted", [false, true, true]),
+            ("$aws/things/+/shadow/#", [false, true, true]),
+            ("$aws/things/+/shadow/update/documents", [false, true, true]),
+            ("$aws/things/+/jobs/#", [false; 3]),
+            ("$aws/things/#", [false; 3]),
+            ("$aws/things/+/#", [false; 3]),
+            ("$aws/events/#", [false, true, true]),
+            ("$aws/events/presence/+/+", [false, true, true]),
+            ("$aws/#", [false; 3]),
+            ("$aws/+/presence/#", [false; 3]),
+            ("muster/view/#", [false, true, true]),
+            ("muster/view/connectors/+", [false, true, true]),
+            ("muster/view/connectors/t1/metrics", [false, true, true]),
+            ("muster/#", [false; 3]),
+            ("muster/+/actions", [false; 3]),
+            ("muster/op/#", [false; 3]),
+            ("muster/reply/c1/#", [false, false, true]),
+            ("muster/reply/c1/r/+", [false, false, true]),
+            ("muster/reply/c1/", [false; 3]),
+            ("muster/reply/c2/#", [false; 3]),
+            ("muster/reply/+/#", [false; 3]),
+            ("muster/reply/#", [false; 3]),
+            ("muster/things/t1/telemetry/host", [false; 3]),
+            ("#", [false; 3]),
+            ("+/#", [false; 3]),
+        ];
+        for (filter, expected) in cases {
+            let parsed = TopicFilter::new(filter).unwrap();
+            let found = who.each_ref().map(|who| may(who, "c1", Action::Subscribe(&parsed)) == Decision::Allow);
+            assert_eq!(found, expected, "{filter}");
+        }
+    }
+}
