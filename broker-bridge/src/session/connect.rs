@@ -1,0 +1,334 @@
+//! The rules of CONNECT, and the CONNACK that answers it.
+//!
+//! * User name and password are ignored: the certificate says who connects (AWS SDKs put metrics into the user name).
+//! * Sessions are not kept over a disconnect yet: "session present" is always 0, an MQTT 5 session expiry is answered
+//!   with 0, and a 3.1.1 client that asks for a kept session gets a clean one. Devices pull their state on connect.
+//! * A will is checked and then ignored: presence events say the same without the client's help, and no client may
+//!   publish where others listen.
+//! * Nothing a client publishes is retained, so MQTT 5 clients are told that retain is not available.
+
+use super::frame::Frame;
+use super::packet::Version;
+use mqtt_protocol_core::mqtt::packet::{
+    AssignedClientIdentifier, MaximumPacketSize, MaximumQos, Property, ReceiveMaximum, RetainAvailable,
+    ServerKeepAlive, SessionExpiryInterval, SharedSubscriptionAvailable, SubscriptionIdentifierAvailable,
+    TopicAliasMaximum, WildcardSubscriptionAvailable, v3_1_1, v5_0,
+};
+use mqtt_protocol_core::mqtt::result_code::{ConnectReasonCode, ConnectReturnCode, MqttError};
+use muster_wire::limits::{
+    CLIENT_ID_BYTES_MAX, KEEP_ALIVE_MAX, KEEP_ALIVE_MIN, OUTBOUND_IN_FLIGHT_PER_CONNECTION_MAX, PACKET_BYTES_MAX,
+    REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX,
+};
+use std::time::Duration;
+
+/// A CONNECT that broke no rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Connect {
+    pub(crate) version: Version,
+    /// `None` when the server chooses it.
+    pub(crate) client_id: Option<Box<str>>,
+    /// Between [`KEEP_ALIVE_MIN`] and [`KEEP_ALIVE_MAX`].
+    pub(crate) keep_alive: Duration,
+    /// QoS 1 messages that the client takes without acknowledging.
+    pub(crate) receive_max: u16,
+    /// Largest packet that the client takes.
+    pub(crate) packet_max: usize,
+    /// It asked for a session that outlives the connection.
+    pub(crate) wants_session: bool,
+}
+
+/// A CONNECT that is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Refused {
+    /// Whom to answer, if it is known what is spoken.
+    pub(crate) version: Option<Version>,
+    pub(crate) why: Why,
+}
+
+/// Why a CONNECT is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// Not a CONNECT, or not readable as one.
+    Malformed,
+    /// A version of MQTT that is not spoken here.
+    Version,
+    ClientId,
+    /// The client's certificate is missing, of another fleet, out of its time, or revoked.
+    NotAuthorized,
+    /// Too many connections of one identity.
+    Quota,
+    /// The server stops.
+    Stopping,
+    WillQos,
+    WillRetain,
+    Authentication,
+    TooLarge,
+}
+
+impl Why {
+    fn codes(self) -> (ConnectReasonCode, Option<ConnectReturnCode>) {
+        use ConnectReasonCode as New;
+        use ConnectReturnCode as Old;
+        match self {
+            Self::Malformed => (New::MalformedPacket, None),
+            Self::Version => (New::UnsupportedProtocolVersion, Some(Old::UnacceptableProtocolVersion)),
+            Self::ClientId => (New::ClientIdentifierNotValid, Some(Old::IdentifierRejected)),
+            Self::NotAuthorized => (New::NotAuthorized, Some(Old::NotAuthorized)),
+            Self::Quota => (New::QuotaExceeded, Some(Old::ServerUnavailable)),
+            Self::Stopping => (New::ServerUnavailable, Some(Old::ServerUnavailable)),
+            Self::WillQos => (New::QosNotSupported, None),
+            Self::WillRetain => (New::RetainNotSupported, None),
+            Self::Authentication => (New::BadAuthenticationMethod, None),
+            Self::TooLarge => (New::PacketTooLarge, None),
+        }
+    }
+}
+
+impl Refused {
+    pub(crate) fn new(version: Version, why: Why) -> Self {
+        Self { version: Some(version), why }
+    }
+
+    /// The CONNACK; `None` when the connection is closed without a word.
+    pub(crate) fn connack(self) -> Option<Vec<u8>> {
+        let (new, old) = self.why.codes();
+        match self.version? {
+            Version::V5 => {
+                let packet = v5_0::Connack::builder().session_present(false).reason_code(new).build().ok()?;
+                Some(packet.to_continuous_buffer())
+            }
+            Version::V3 => {
+                let packet = v3_1_1::Connack::builder().session_present(false).return_code(old?).build().ok()?;
+                Some(packet.to_continuous_buffer())
+            }
+        }
+    }
+}
+
+/// Reads the first packet of a connection.
+pub(crate) fn read(frame: Frame<'_>) -> Result<Connect, Refused> {
+    let silent = Refused { version: None, why: Why::Malformed };
+    if frame.header != 0x10 || frame.body.len() < 8 {
+        return Err(silent);
+    }
+    // "MQTT" with its length, then the version; 3.1 calls itself "MQIsdp".
+    let version = match (&frame.body[..6], frame.body[6]) {
+        (b"\0\x04MQTT", 4) => Version::V3,
+        (b"\0\x04MQTT", 5) => Version::V5,
+        (b"\0\x04MQTT", 6..) => return Err(Refused::new(Version::V5, Why::Version)),
+        (b"\0\x04MQTT", _) | (b"\0\x06MQIs", _) => return Err(Refused::new(Version::V3, Why::Version)),
+        _ => return Err(silent),
+    };
+    check_flags(version, frame.body[7])?;
+    let refused = |error| {
+        let why = if error == MqttError::ClientIdentifierNotValid { Why::ClientId } else { Why::Malformed };
+        Refused::new(version, why)
+    };
+    match version {
+        Version::V3 => {
+            let (packet, read) = v3_1_1::Connect::parse(frame.body).map_err(refused)?;
+            let client_id = client_id(version, packet.client_id(), packet.clean_session())?;
+            whole(version, read, frame)?;
+            Ok(Connect {
+                version,
+                client_id,
+                keep_alive: keep_alive(packet.keep_alive()),
+                receive_max: in_flight(u16::MAX),
+                packet_max: usize::MAX,
+                wants_session: !packet.clean_session(),
+            })
+        }
+        Version::V5 => {
+            let (packet, read) = v5_0::Connect::parse(frame.body).map_err(refused)?;
+            let client_id = client_id(version, packet.client_id(), true)?;
+            whole(version, read, frame)?;
+            let mut connect = Connect {
+                version,
+                client_id,
+                keep_alive: keep_alive(packet.keep_alive()),
+                receive_max: in_flight(u16::MAX),
+                packet_max: usize::MAX,
+                wants_session: false,
+            };
+            for prop in packet.props() {
+                match prop {
+                    Property::ReceiveMaximum(max) => connect.receive_max = in_flight(max.val()),
+                    Property::MaximumPacketSize(max) => {
+                        connect.packet_max = usize::try_from(max.val()).unwrap_or(usize::MAX);
+                    }
+                    Property::SessionExpiryInterval(seconds) => connect.wants_session = seconds.val() > 0,
+                    Property::AuthenticationMethod(_) => return Err(Refused::new(version, Why::Authentication)),
+                    _ => {}
+                }
+            }
+            Ok(connect)
+        }
+    }
+}
+
+/// Reserved bit, and the will's bits without a will, which the parser lets pass.
+fn check_flags(version: Version, flags: u8) -> Result<(), Refused> {
+    let (will, will_qos, will_retain) = (flags & 0x04 != 0, flags >> 3 & 3, flags & 0x20 != 0);
+    if flags & 1 != 0 || will_qos == 3 || (!will && (will_qos != 0 || will_retain)) {
+        return Err(Refused::new(version, Why::Malformed));
+    }
+    match version {
+        Version::V5 if will_qos == 2 => Err(Refused::new(version, Why::WillQos)),
+        Version::V5 if will_retain => Err(Refused::new(version, Why::WillRetain)),
+        _ => Ok(()),
+    }
+}
+
+fn client_id(version: Version, id: &str, clean: bool) -> Result<Option<Box<str>>, Refused> {
+    if id.is_empty() && clean {
+        return Ok(None);
+    }
+    // Wildcards would widen a filter that is made of the client id; control characters have no place in logs.
+    let sound = (1..=CLIENT_ID_BYTES_MAX).contains(&id.len())
+        && !id.starts_with('$')
+        && !id.chars().any(|c| matches!(c, '+' | '#') || c.is_control());
+    if sound { Ok(Some(id.into())) } else { Err(Refused::new(version, Why::ClientId)) }
+}
+
+fn keep_alive(seconds: u16) -> Duration {
+    match seconds {
+        0 => KEEP_ALIVE_MAX,
+        seconds => Duration::from_secs(seconds.into()).clamp(KEEP_ALIVE_MIN, KEEP_ALIVE_MAX),
+    }
+}
+
+fn in_flight(wish: u16) -> u16 {
+    wish.min(u16::try_from(OUTBOUND_IN_FLIGHT_PER_CONNECTION_MAX).unwrap_or(u16::MAX))
+}
+
+fn whole(version: Version, read: usize, frame: Frame<'_>) -> Result<(), Refused> {
+    if read == frame.body.len() { Ok(()) } else { Err(Refused::new(version, Why::Malformed)) }
+}
+
+/// The CONNACK that lets a client in.
+pub(crate) fn connack(connect: &Connect, client_id: &str) -> Vec<u8> {
+    if connect.version == Version::V3 {
+        let packet = v3_1_1::Connack::builder().session_present(false).return_code(ConnectReturnCode::Accepted).build();
+        return packet.map(|packet| packet.to_continuous_buffer()).expect("both fields are set");
+    }
+    let properties = announcements(connect, client_id).expect("every announced value is inside its range");
+    let packet = v5_0::Connack::builder()
+        .session_present(false)
+        .reason_code(ConnectReasonCode::Success)
+        .props(properties)
+        .build()
+        .expect("these properties are legal in CONNACK");
+    packet.to_continuous_buffer()
+}
+
+fn announcements(connect: &Connect, client_id: &str) -> Result<Vec<Property>, MqttError> {
+    let keep_alive = u16::try_from(connect.keep_alive.as_secs()).unwrap_or(u16::MAX);
+    let packet_max = u32::try_from(PACKET_BYTES_MAX).unwrap_or(u32::MAX);
+    let receive_max = u16::try_from(REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX).unwrap_or(u16::MAX);
+    let mut properties: Vec<Property> = vec![
+        ReceiveMaximum::new(receive_max)?.into(),
+        MaximumQos::new(1)?.into(),
+        RetainAvailable::new(0)?.into(),
+        MaximumPacketSize::new(packet_max)?.into(),
+        TopicAliasMaximum::new(0)?.into(),
+        WildcardSubscriptionAvailable::new(1)?.into(),
+        SubscriptionIdentifierAvailable::new(0)?.into(),
+        SharedSubscriptionAvailable::new(0)?.into(),
+        ServerKeepAlive::new(keep_alive)?.into(),
+    ];
+    if connect.wants_session {
+        properties.push(SessionExpiryInterval::new(0)?.into());
+    }
+    if connect.client_id.is_none() {
+        properties.push(AssignedClientIdentifier::new(client_id)?.into());
+    }
+    Ok(properties)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn packet(version: u8, flags: u8, keep_alive: u16, properties: &[u8], client_id: &[u8]) -> Vec<u8> {
+        let mut body = b"\0\x04MQTT".to_vec();
+        body.extend_from_slice(&[version, flags]);
+        body.extend_from_slice(&keep_alive.to_be_bytes());
+        if version == 5 {
+            body.push(properties.len() as u8);
+            body.extend_from_slice(properties);
+        }
+        body.extend_from_slice(&(client_id.len() as u16).to_be_bytes());
+        body.extend_from_slice(client_id);
+        body
+    }
+
+    fn reads(body: &[u8]) -> Result<Connect, Why> {
+        read(Frame { header: 0x10, body }).map_err(|refused| refused.why)
+    }
+
+    #[test]
+    fn client_ids_follow_the_rules() {
+        let id = |id: &str| reads(&packet(4, 2, 60, &[], id.as_bytes())).map(|connect| connect.client_id);
+        assert_eq!(id("c1"), Ok(Some("c1".into())));
+        assert_eq!(id(&"x".repeat(128)), Ok(Some("x".repeat(128).into())));
+        for bad in ["$c", "a+", "a#b", "a\0", "\u{1b}[31m", &"x".repeat(129)] {
+            assert_eq!(id(bad), Err(Why::ClientId), "{bad:?}");
+        }
+        assert_eq!(id(""), Ok(None), "a clean session gets one");
+        assert_eq!(reads(&packet(4, 0, 60, &[], b"")), Err(Why::ClientId), "a kept session needs its own");
+        assert_eq!(reads(&packet(5, 0, 60, &[], b"")).unwrap().client_id, None);
+        assert_eq!(reads(&packet(4, 2, 60, &[], b"\xff")), Err(Why::ClientId));
+    }
+
+    #[test]
+    fn keep_alive_is_clamped() {
+        for (wish, granted) in [(0, 1200), (1, 30), (30, 30), (60, 60), (1200, 1200), (1201, 1200), (65535, 1200)] {
+            let connect = reads(&packet(4, 2, wish, &[], b"c")).unwrap();
+            assert_eq!(connect.keep_alive, Duration::from_secs(granted), "{wish}");
+        }
+    }
+
+    #[test]
+    fn limits_of_the_client_are_read() {
+        let connect = reads(&packet(5, 2, 60, &[0x21, 0, 7, 0x27, 0, 0, 4, 0, 0x11, 0, 0, 0, 9], b"c")).unwrap();
+        assert_eq!((connect.receive_max, connect.packet_max, connect.wants_session), (7, 1024, true));
+        let connect = reads(&packet(5, 2, 60, &[0x21, 255, 255], b"c")).unwrap();
+        assert_eq!((connect.receive_max, connect.packet_max, connect.wants_session), (100, usize::MAX, false));
+    }
+
+    #[test]
+    fn what_breaks_the_protocol_is_refused() {
+        assert_eq!(reads(&packet(4, 3, 60, &[], b"c")), Err(Why::Malformed), "reserved bit");
+        assert_eq!(reads(&packet(4, 0x0a, 60, &[], b"c")), Err(Why::Malformed), "will QoS without a will");
+        assert_eq!(reads(&packet(5, 0x14, 60, &[], b"c")), Err(Why::WillQos));
+        assert_eq!(reads(&packet(5, 0x24, 60, &[], b"c")), Err(Why::WillRetain));
+        assert_eq!(reads(&packet(5, 2, 60, &[0x15, 0, 1, b'x'], b"c")), Err(Why::Authentication));
+        assert_eq!(reads(&packet(5, 2, 60, &[0x23, 0, 1], b"c")), Err(Why::Malformed), "a PUBLISH property");
+        assert_eq!(reads(&packet(3, 2, 60, &[], b"c")), Err(Why::Version));
+        assert_eq!(reads(&packet(6, 2, 60, &[], b"c")), Err(Why::Version));
+        assert_eq!(reads(b"\0\x06MQIsdp\x03\x02\0\x3c\0\x01c"), Err(Why::Version));
+        assert_eq!(reads(b"GET / HTTP/1.1"), Err(Why::Malformed));
+        let mut long = packet(4, 2, 60, &[], b"c");
+        long.push(0);
+        assert_eq!(reads(&long), Err(Why::Malformed), "bytes after the end");
+    }
+
+    #[test]
+    fn connack_says_what_is_available() {
+        let connect = reads(&packet(5, 2, 5, &[0x11, 0, 0, 0, 9], b"")).unwrap();
+        let bytes = connack(&connect, "auto-1");
+        let (packet, _) = v5_0::Connack::parse(&bytes[2..]).unwrap();
+        assert!(!packet.session_present());
+        let has = |property: Property| packet.props().contains(&property);
+        assert!(has(MaximumQos::new(1).unwrap().into()));
+        assert!(has(RetainAvailable::new(0).unwrap().into()));
+        assert!(has(ServerKeepAlive::new(30).unwrap().into()));
+        assert!(has(SessionExpiryInterval::new(0).unwrap().into()));
+        assert!(has(AssignedClientIdentifier::new("auto-1").unwrap().into()));
+        let refused = Refused::new(Version::V3, Why::NotAuthorized).connack().unwrap();
+        assert_eq!(refused, [0x20, 2, 0, 5]);
+        let refused = Refused::new(Version::V5, Why::NotAuthorized).connack().unwrap();
+        assert_eq!(refused, [0x20, 3, 0, 0x87, 0]);
+    }
+}

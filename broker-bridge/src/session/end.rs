@@ -1,0 +1,69 @@
+//! Why a session ends, and what each side is told.
+
+use muster_wire::presence::DisconnectReason;
+
+/// The end of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The client said goodbye.
+    Goodbye,
+    /// TCP or TLS broke, or the client closed without a word.
+    ConnectionLost,
+    /// The client broke the protocol or a limit.
+    Violation(Violation),
+    /// The client did what it may not do.
+    Forbidden,
+    /// Silent for one and a half keep-alives.
+    KeepAlive,
+    /// A newer connection has the same identity and client id.
+    TakenOver,
+    /// An operator or the service ended the connection.
+    Kicked,
+    /// The server stops.
+    Shutdown,
+    /// A QoS 1 message no longer fitted, or the client stopped reading.
+    Throttled,
+    /// The service failed.
+    Failed,
+}
+
+/// How a client broke the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Violation {
+    /// MQTT 5 reason code.
+    pub(crate) code: u8,
+    /// For the log.
+    pub(crate) what: &'static str,
+}
+
+impl End {
+    /// The reason code of an MQTT 5 DISCONNECT; `None` when nothing is sent.
+    pub(crate) fn code(self) -> Option<u8> {
+        Some(match self {
+            Self::Goodbye | Self::ConnectionLost => return None,
+            Self::Violation(violation) => violation.code,
+            Self::Forbidden => 0x87,
+            Self::KeepAlive => 0x8d,
+            Self::TakenOver => 0x8e,
+            Self::Kicked => 0x98,
+            Self::Shutdown => 0x8b,
+            Self::Throttled => 0x97,
+            Self::Failed => 0x80,
+        })
+    }
+
+    /// The reason in the presence event.
+    pub(crate) fn reason(self) -> DisconnectReason {
+        match self {
+            Self::Goodbye => DisconnectReason::ClientInitiatedDisconnect,
+            Self::ConnectionLost => DisconnectReason::ConnectionLost,
+            Self::Violation(_) => DisconnectReason::ClientError,
+            Self::Forbidden => DisconnectReason::ForbiddenAccess,
+            Self::KeepAlive => DisconnectReason::MqttKeepAliveTimeout,
+            Self::TakenOver => DisconnectReason::DuplicateClientId,
+            Self::Kicked | Self::Shutdown => DisconnectReason::ServerInitiatedDisconnect,
+            Self::Throttled => DisconnectReason::Throttled,
+            Self::Failed => DisconnectReason::ServerError,
+        }
+    }
+}

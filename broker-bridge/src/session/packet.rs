@@ -1,0 +1,316 @@
+//! Packets of a connected client, checked and reduced to what the bridge acts on.
+//!
+//! mqtt-protocol-core reads the packets; what it lets pass against the standard is refused here: header flags that are
+//! not as they must be, packet id 0, bytes after the end, a duplicate mark without a guarantee.
+
+use super::end::{End, Violation};
+use super::frame::Frame;
+use bytes::Bytes;
+use mqtt_protocol_core::mqtt::packet::{Property, Qos as MqttQos, RetainHandling, SubEntry, v3_1_1, v5_0};
+use mqtt_protocol_core::mqtt::result_code::{DisconnectReasonCode as Code, MqttError};
+use muster_bus::Qos;
+use muster_wire::limits::PAYLOAD_BYTES_MAX;
+use std::sync::Arc;
+
+/// The two versions of MQTT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Version {
+    V3,
+    V5,
+}
+
+/// What a connected client sent.
+#[derive(Debug)]
+pub(crate) enum Incoming {
+    Publish(Publish),
+    /// A message that was sent with this packet id has arrived.
+    Acknowledged(u16),
+    Subscribe {
+        packet_id: u16,
+        wishes: Vec<Wish>,
+    },
+    Unsubscribe {
+        packet_id: u16,
+        filters: Vec<Box<str>>,
+    },
+    Ping,
+    Goodbye,
+}
+
+#[derive(Debug)]
+pub(crate) struct Publish {
+    pub(crate) topic: Box<str>,
+    pub(crate) payload: Bytes,
+    /// `None` for QoS 0.
+    pub(crate) packet_id: Option<u16>,
+    pub(crate) response_topic: Option<Box<str>>,
+    pub(crate) correlation: Option<Bytes>,
+}
+
+/// One subscription wish.
+#[derive(Debug)]
+pub(crate) struct Wish {
+    pub(crate) filter: Box<str>,
+    /// What is granted: QoS 2 becomes 1.
+    pub(crate) qos: Qos,
+    pub(crate) retained: Retained,
+}
+
+/// When stored states are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Retained {
+    Send,
+    SendIfNew,
+    DoNotSend,
+}
+
+/// Reads one packet of a client that is connected.
+pub(crate) fn parse(version: Version, frame: Frame<'_>) -> Result<Incoming, End> {
+    let Frame { header, body } = frame;
+    let flags = header & 0x0f;
+    let wanted = match header >> 4 {
+        3 => flags,
+        8 | 10 => 2,
+        _ => 0,
+    };
+    if flags != wanted {
+        return Err(violation(Code::MalformedPacket, "header flags"));
+    }
+    match header >> 4 {
+        3 => publish(version, flags, body).map(Incoming::Publish),
+        4 => acknowledged(version, body).map(Incoming::Acknowledged),
+        8 => subscribe(version, body),
+        10 => unsubscribe(version, body),
+        12 if body.is_empty() => Ok(Incoming::Ping),
+        14 => goodbye(version, body),
+        1 => Err(violation(Code::ProtocolError, "second CONNECT")),
+        5..=7 => Err(violation(Code::ProtocolError, "QoS 2 packet")),
+        15 if version == Version::V5 => Err(violation(Code::ProtocolError, "AUTH without a method")),
+        _ => Err(violation(Code::MalformedPacket, "packet type")),
+    }
+}
+
+fn publish(version: Version, flags: u8, body: &[u8]) -> Result<Publish, End> {
+    if flags & 0b0110 == 0b0100 {
+        return Err(violation(Code::QosNotSupported, "QoS 2"));
+    }
+    if flags & 0b1110 == 0b1000 {
+        return Err(violation(Code::MalformedPacket, "DUP with QoS 0"));
+    }
+    if flags & 1 == 1 {
+        return Err(violation(Code::RetainNotSupported, "RETAIN on a publish"));
+    }
+    let shared = Arc::<[u8]>::from(body);
+    let (topic, payload, qos, packet_id, props) = match version {
+        Version::V3 => {
+            let (packet, _) = v3_1_1::Publish::parse(flags, shared).map_err(broken)?;
+            let packet_id = packet.packet_id();
+            (packet.topic_name().into(), copy(packet.payload().as_slice())?, packet.qos(), packet_id, Vec::new())
+        }
+        Version::V5 => {
+            let (packet, _) = v5_0::Publish::parse(flags, shared).map_err(broken)?;
+            let packet_id = packet.packet_id();
+            let props = packet.props().clone();
+            (packet.topic_name().into(), copy(packet.payload().as_slice())?, packet.qos(), packet_id, props)
+        }
+    };
+    let packet_id = match (qos, packet_id) {
+        (MqttQos::AtMostOnce, _) => None,
+        (_, Some(id)) if id != 0 => Some(id),
+        _ => return Err(violation(Code::ProtocolError, "packet id 0")),
+    };
+    let mut publish = Publish { topic, payload, packet_id, response_topic: None, correlation: None };
+    for prop in &props {
+        match prop {
+            Property::ResponseTopic(topic) => publish.response_topic = Some(topic.val().into()),
+            Property::CorrelationData(data) => publish.correlation = Some(Bytes::copy_from_slice(data.val())),
+            Property::TopicAlias(_) => return Err(violation(Code::TopicAliasInvalid, "topic alias")),
+            Property::SubscriptionIdentifier(_) => return Err(violation(Code::ProtocolError, "subscription id")),
+            _ => {}
+        }
+    }
+    Ok(publish)
+}
+
+fn copy(payload: &[u8]) -> Result<Bytes, End> {
+    if payload.len() > PAYLOAD_BYTES_MAX {
+        return Err(violation(Code::PacketTooLarge, "payload"));
+    }
+    Ok(Bytes::copy_from_slice(payload))
+}
+
+fn acknowledged(version: Version, body: &[u8]) -> Result<u16, End> {
+    match version {
+        Version::V3 => {
+            let (packet, read) = v3_1_1::Puback::parse(body).map_err(broken)?;
+            whole(read, body).map(|()| packet.packet_id())
+        }
+        Version::V5 => {
+            let (packet, read) = v5_0::Puback::parse(body).map_err(broken)?;
+            whole(read, body).map(|()| packet.packet_id())
+        }
+    }
+}
+
+fn subscribe(version: Version, body: &[u8]) -> Result<Incoming, End> {
+    // A filter without its option byte, or an option that no version knows, fails in the parser.
+    let (packet_id, entries) = match version {
+        Version::V3 => {
+            let (packet, read) = v3_1_1::Subscribe::parse(body).map_err(broken)?;
+            whole(read, body)?;
+            (packet.packet_id(), packet.entries().clone())
+        }
+        Version::V5 => {
+            let (packet, read) = v5_0::Subscribe::parse(body).map_err(broken)?;
+            whole(read, body)?;
+            if packet.props().iter().any(|prop| matches!(prop, Property::SubscriptionIdentifier(_))) {
+                return Err(violation(Code::SubscriptionIdentifiersNotSupported, "subscription id"));
+            }
+            (packet.packet_id(), packet.entries().clone())
+        }
+    };
+    if entries.is_empty() {
+        return Err(violation(Code::ProtocolError, "SUBSCRIBE without a filter"));
+    }
+    let wishes = entries.iter().map(wish).collect();
+    Ok(Incoming::Subscribe { packet_id: some_id(packet_id)?, wishes })
+}
+
+fn wish(entry: &SubEntry) -> Wish {
+    let options = entry.sub_opts();
+    let qos = match options.qos() {
+        MqttQos::AtMostOnce => Qos::AtMostOnce,
+        MqttQos::AtLeastOnce | MqttQos::ExactlyOnce => Qos::AtLeastOnce,
+    };
+    let retained = match options.rh() {
+        RetainHandling::SendRetained => Retained::Send,
+        RetainHandling::SendRetainedIfNotExists => Retained::SendIfNew,
+        RetainHandling::DoNotSendRetained => Retained::DoNotSend,
+    };
+    Wish { filter: entry.topic_filter().into(), qos, retained }
+}
+
+fn unsubscribe(version: Version, body: &[u8]) -> Result<Incoming, End> {
+    let (packet_id, entries) = match version {
+        Version::V3 => {
+            let (packet, read) = v3_1_1::Unsubscribe::parse(body).map_err(broken)?;
+            whole(read, body)?;
+            (packet.packet_id(), packet.entries().clone())
+        }
+        Version::V5 => {
+            let (packet, read) = v5_0::Unsubscribe::parse(body).map_err(broken)?;
+            whole(read, body)?;
+            (packet.packet_id(), packet.entries().clone())
+        }
+    };
+    if entries.is_empty() {
+        return Err(violation(Code::ProtocolError, "UNSUBSCRIBE without a filter"));
+    }
+    let filters = entries.iter().map(|entry| entry.as_str().into()).collect();
+    Ok(Incoming::Unsubscribe { packet_id: some_id(packet_id)?, filters })
+}
+
+fn goodbye(version: Version, body: &[u8]) -> Result<Incoming, End> {
+    if version == Version::V3 {
+        return whole(0, body).map(|()| Incoming::Goodbye);
+    }
+    let (packet, read) = v5_0::Disconnect::parse(body).map_err(broken)?;
+    whole(read, body)?;
+    match packet.reason_code() {
+        // 0x04 asks for the will, which is not published; it is still the client's own wish to go.
+        None | Some(Code::NormalDisconnection | Code::DisconnectWithWillMessage) => Ok(Incoming::Goodbye),
+        // An error of the client's making ends the session like any broken connection, without a reply.
+        Some(_) => Err(End::ConnectionLost),
+    }
+}
+
+fn some_id(packet_id: u16) -> Result<u16, End> {
+    if packet_id == 0 { Err(violation(Code::ProtocolError, "packet id 0")) } else { Ok(packet_id) }
+}
+
+fn whole(read: usize, body: &[u8]) -> Result<(), End> {
+    if read == body.len() { Ok(()) } else { Err(violation(Code::MalformedPacket, "bytes after the packet")) }
+}
+
+fn broken(error: MqttError) -> End {
+    violation(Code::from(error), "unreadable packet")
+}
+
+fn violation(code: Code, what: &'static str) -> End {
+    End::Violation(Violation { code: code as u8, what })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[track_caller]
+    fn refused(version: Version, header: u8, body: &[u8], code: u8) {
+        match parse(version, Frame { header, body }) {
+            Err(End::Violation(violation)) => assert_eq!(violation.code, code, "{violation:?}"),
+            other => panic!("{header:#x} {body:?} gave {other:?}"),
+        }
+    }
+
+    #[test]
+    fn packets_against_the_standard_are_refused_with_the_right_code() {
+        use Version::{V3, V5};
+        refused(V5, 0x34, b"\0\x01t\0\x01\0", 0x9b); // QoS 2
+        refused(V5, 0x36, b"\0\x01t\0\x01\0", 0x81); // QoS 3
+        refused(V5, 0x38, b"\0\x01t\0", 0x81); // DUP, QoS 0
+        refused(V5, 0x31, b"\0\x01t\0", 0x9a); // RETAIN
+        refused(V5, 0x32, b"\0\x01t\0\0\0", 0x82); // packet id 0
+        refused(V5, 0x32, b"\0\x01t\0\x01\x03\x23\0\x01", 0x94); // topic alias
+        refused(V5, 0x30, b"\0\x01t\x02\x0b\x01", 0x82); // subscription id
+        refused(V5, 0x82, b"\0\x01\x02\x0b\x01\0\x01t\0", 0xa1); // subscription id
+        refused(V3, 0x80, b"\0\x01\0\x01t\0", 0x81); // flags of SUBSCRIBE
+        refused(V3, 0x82, b"\0\x01", 0x82); // no filter
+        refused(V5, 0xa2, b"\0\x01\0", 0x82); // no filter
+        refused(V3, 0x82, b"\0\0\0\x01t\0", 0x82); // packet id 0
+        refused(V3, 0x82, b"\0\x01\0\x09t\0", 0x81); // filter longer than the packet
+        refused(V3, 0x82, b"\0\x01\0\x01\xff\0", 0x81); // not UTF-8
+        refused(V3, 0x10, b"", 0x82); // CONNECT again
+        refused(V3, 0x20, b"\0\0", 0x81); // a server's packet
+        refused(V3, 0xf0, b"", 0x81); // AUTH
+        refused(V3, 0xc0, b"x", 0x81); // PINGREQ with a body
+        refused(V3, 0x40, b"\0\x01x", 0x81); // bytes after PUBACK
+    }
+
+    #[test]
+    fn a_payload_over_the_limit_is_refused() {
+        let mut body = b"\0\x01t".to_vec();
+        body.resize(body.len() + PAYLOAD_BYTES_MAX, b'x');
+        assert!(parse(Version::V3, Frame { header: 0x30, body: &body }).is_ok());
+        body.push(b'x');
+        refused(Version::V3, 0x30, &body, 0x95);
+    }
+
+    #[test]
+    fn publish_is_read_with_its_reply_address() {
+        let body = b"\0\x01t\0\x07\x09\x08\0\x01r\x09\0\x02\x01\x02payload";
+        let Ok(Incoming::Publish(publish)) = parse(Version::V5, Frame { header: 0x32, body }) else {
+            panic!("not a publish")
+        };
+        assert_eq!((&*publish.topic, &publish.payload[..], publish.packet_id), ("t", &b"payload"[..], Some(7)));
+        assert_eq!((publish.response_topic.as_deref(), publish.correlation.as_deref()), (Some("r"), Some(&[1, 2][..])));
+    }
+
+    #[test]
+    fn arbitrary_bytes_never_panic() {
+        let mut seed = 7_u64;
+        for _ in 0..200_000 {
+            let mut bytes = [0_u8; 24];
+            for byte in &mut bytes {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                *byte = (seed >> 60 | (seed >> 33) & 0x80) as u8;
+            }
+            let length = usize::from(bytes[23]) % 23;
+            for kind in 0..16_u8 {
+                let frame = Frame { header: kind << 4 | bytes[22] & 0x0f, body: &bytes[..length] };
+                let _ = parse(Version::V3, frame);
+                let _ = parse(Version::V5, frame);
+            }
+        }
+    }
+}
