@@ -1,0 +1,51 @@
+//! Presence events: a client came or went.
+
+use crate::bridge::Shared;
+use crate::session::end::End;
+use crate::session::link::Link;
+use muster_bus::{Deliveries, Message};
+use muster_certs::identity::Role;
+use muster_wire::presence::Presence;
+use muster_wire::topic::{PresenceEvent, Topic};
+use tracing::warn;
+
+/// A client came.
+pub(crate) fn connected(shared: &Shared, link: &Link) {
+    let presence = Presence { ip_address: Some(link.caller.peer.to_string()), ..base(shared, link, "connected") };
+    publish(shared, PresenceEvent::Connected, &presence);
+}
+
+/// A client went.
+pub(crate) fn disconnected(shared: &Shared, link: &Link, end: End) {
+    let presence = Presence {
+        client_initiated_disconnect: Some(end == End::Goodbye),
+        disconnect_reason: Some(end.reason()),
+        ..base(shared, link, "disconnected")
+    };
+    publish(shared, PresenceEvent::Disconnected, &presence);
+}
+
+fn base(shared: &Shared, link: &Link, event: &str) -> Presence {
+    let caller = &link.caller;
+    let connector = caller.identity.role() == Role::Connector;
+    Presence {
+        client_id: caller.client_id.to_string(),
+        timestamp: shared.clock.now().millis(),
+        event_type: event.to_owned(),
+        session_identifier: format!("{:016x}{:016x}", shared.process, link.session),
+        principal_identifier: caller.certificate_id.to_string(),
+        ip_address: None,
+        client_initiated_disconnect: None,
+        disconnect_reason: None,
+        version_number: link.session,
+        thing_name: connector.then(|| caller.identity.name().to_owned()),
+    }
+}
+
+fn publish(shared: &Shared, event: PresenceEvent, presence: &Presence) {
+    let topic = Topic::Presence { event, client: presence.client_id.as_str().into() };
+    match serde_json::to_vec(presence) {
+        Ok(payload) => shared.bus.observe(Message::new(topic, payload), false),
+        Err(error) => warn!(%error, "presence event was not written"),
+    }
+}

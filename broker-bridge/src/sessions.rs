@@ -1,0 +1,159 @@
+//! Who is connected: by identity, so that an identity has a bounded number of connections and a client id one; and by
+//! thing, so that a delivery finds its connections without matching topics against all filters.
+
+use crate::session::end::End;
+use crate::session::link::Link;
+use muster_bus::{Door, Message};
+use muster_certs::identity::Role;
+use muster_wire::id::ThingName;
+use muster_wire::limits::SESSIONS_PER_IDENTITY_MAX;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// People and dashboards share an identity over more connections than a device does.
+const SESSIONS_PER_PERSON_MAX: usize = 64;
+/// Enough that threads seldom meet.
+const SHARDS: usize = 16;
+
+/// Why a connection is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoEntry {
+    /// Its identity has too many connections.
+    Quota,
+    /// The server stops.
+    Stopping,
+}
+
+/// The connections of a bridge.
+pub(crate) struct Sessions {
+    by_identity: Sharded<(Role, Box<str>)>,
+    by_thing: Sharded<ThingName>,
+    stopping: AtomicBool,
+}
+
+struct Sharded<K> {
+    hasher: RandomState,
+    shards: [RwLock<HashMap<K, Vec<Arc<Link>>>>; SHARDS],
+}
+
+impl<K: Hash + Eq> Sharded<K> {
+    fn new() -> Self {
+        Self { hasher: RandomState::new(), shards: std::array::from_fn(|_| RwLock::default()) }
+    }
+
+    fn shard(&self, key: &K) -> &RwLock<HashMap<K, Vec<Arc<Link>>>> {
+        &self.shards[usize::try_from(self.hasher.hash_one(key) % SHARDS as u64).unwrap_or(0)]
+    }
+
+    fn read<T>(&self, key: &K, look: impl FnOnce(&[Arc<Link>]) -> T) -> T {
+        let shard = self.shard(key).read().unwrap_or_else(PoisonError::into_inner);
+        look(shard.get(key).map_or(&[], Vec::as_slice))
+    }
+
+    fn change<T>(&self, key: K, change: impl FnOnce(&mut Vec<Arc<Link>>) -> T) -> T {
+        let mut shard = self.shard(&key).write().unwrap_or_else(PoisonError::into_inner);
+        // Most keys have one connection for ever.
+        let mut links = shard.remove(&key).unwrap_or_else(|| Vec::with_capacity(1));
+        let result = change(&mut links);
+        if !links.is_empty() {
+            shard.insert(key, links);
+        }
+        result
+    }
+}
+
+impl Sessions {
+    pub(crate) fn new() -> Self {
+        Self { by_identity: Sharded::new(), by_thing: Sharded::new(), stopping: AtomicBool::new(false) }
+    }
+
+    /// Lets a connection in. One of the same identity and client id is told that it was taken over.
+    pub(crate) fn enter(&self, link: &Arc<Link>) -> Result<(), NoEntry> {
+        let old = self.by_identity.change(key(link), |links| {
+            // Read under the lock that `stop` takes afterwards: either it sees this connection or this sees the stop.
+            if self.stopping.load(Ordering::SeqCst) {
+                return Err(NoEntry::Stopping);
+            }
+            if let Some(known) = links.iter_mut().find(|known| known.caller.client_id == link.caller.client_id) {
+                return Ok(Some(std::mem::replace(known, link.clone())));
+            }
+            let max = match link.caller.identity.role() {
+                Role::Connector => SESSIONS_PER_IDENTITY_MAX,
+                Role::Operator | Role::Observer | Role::Service => SESSIONS_PER_PERSON_MAX,
+            };
+            if links.len() >= max {
+                return Err(NoEntry::Quota);
+            }
+            links.push(link.clone());
+            Ok(None)
+        })?;
+        if let Some(old) = old {
+            old.end(End::TakenOver);
+        }
+        Ok(())
+    }
+
+    /// Forgets a connection.
+    pub(crate) fn leave(&self, link: &Arc<Link>) {
+        self.by_identity.change(key(link), |links| links.retain(|known| !Arc::ptr_eq(known, link)));
+        for thing in link.things() {
+            self.ignore(thing, link);
+        }
+    }
+
+    /// Sends what concerns `thing` to this connection from now on.
+    pub(crate) fn listen(&self, thing: ThingName, link: &Arc<Link>) {
+        self.by_thing.change(thing, |links| {
+            if !links.iter().any(|known| Arc::ptr_eq(known, link)) {
+                links.push(link.clone());
+            }
+        });
+    }
+
+    /// Sends it no longer.
+    pub(crate) fn ignore(&self, thing: ThingName, link: &Arc<Link>) {
+        self.by_thing.change(thing, |links| links.retain(|known| !Arc::ptr_eq(known, link)));
+    }
+
+    /// Ends every connection and lets none in any more.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        for shard in &self.by_identity.shards {
+            // Ending wakes tasks, which leave: that needs the lock.
+            let links: Vec<_> = {
+                let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
+                shard.values().flatten().cloned().collect()
+            };
+            for link in links {
+                link.end(End::Shutdown);
+            }
+        }
+    }
+}
+
+fn key(link: &Link) -> (Role, Box<str>) {
+    (link.caller.identity.role(), link.caller.identity.name().into())
+}
+
+impl Door for Sessions {
+    fn deliver(&self, thing: &ThingName, message: &Arc<Message>) {
+        self.by_thing.read(thing, |links| {
+            for link in links {
+                link.offer(message);
+            }
+        });
+    }
+
+    fn wanted(&self, thing: &ThingName, topic: &str) -> bool {
+        self.by_thing.read(thing, |links| links.iter().any(|link| link.wants(topic)))
+    }
+
+    fn kick(&self, thing: &ThingName) {
+        let links = self.by_identity.read(&(Role::Connector, thing.as_str().into()), <[_]>::to_vec);
+        for link in links {
+            link.end(End::Kicked);
+        }
+    }
+}
