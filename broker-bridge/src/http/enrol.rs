@@ -1,0 +1,75 @@
+//! `POST /v1/enrol`: a host without a certificate asks for its first one.
+
+use super::reply::{self, Reply, Response};
+use crate::bridge::Shared;
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::{Request, StatusCode};
+use muster_bus::{Inbound, Requests, Stopped, Submitted};
+use muster_wire::enrol::EnrolRequest;
+use muster_wire::limits::HTTP_BODY_BYTES_MAX;
+use muster_wire::rejection::{Rejection, RejectionCode};
+use std::net::IpAddr;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+/// The whole body must be there by then.
+const BODY_DEADLINE: Duration = Duration::from_secs(15);
+/// The service must have answered by then.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
+
+pub(super) async fn enrol(shared: &Shared, peer: IpAddr, request: Request<Incoming>) -> Result<Response, Reply> {
+    if !shared.enrolments.allows(peer) {
+        info!(%peer, "enrolment refused: too many failures from this address");
+        return Err(Reply::busy("too many failed enrolments from this address; try again in some seconds", 10));
+    }
+    let answer = attempt(shared, peer, request).await;
+    if let Err(rejection) = &answer {
+        // The server's own failures are not the peer's.
+        if rejection.code != RejectionCode::Internal {
+            shared.enrolments.failed(peer);
+        }
+        info!(%peer, %rejection, "enrolment failed");
+    }
+    answer.map_err(Reply::from)
+}
+
+async fn attempt(shared: &Shared, peer: IpAddr, request: Request<Incoming>) -> Result<Response, Rejection> {
+    let body = body(request).await?;
+    let request: EnrolRequest = serde_json::from_slice(&body).map_err(|error| {
+        Rejection::new(RejectionCode::Invalid, format!("the body is not an enrolment request: {error}"))
+    })?;
+    let name = request.name.clone();
+    let (reply, answer) = oneshot::channel();
+    let stopped = |Stopped| Rejection::internal();
+    if let Submitted::Full(queued) = shared.bus.submit(Inbound::Enrol { request, peer, reply }).map_err(stopped)? {
+        queued.await.map_err(stopped)?;
+    }
+    match timeout(ANSWER_DEADLINE, answer).await {
+        Ok(Ok(Ok(response))) => {
+            info!(%peer, thing = %name, "enrolled");
+            Ok(reply::json(StatusCode::OK, &response))
+        }
+        Ok(Ok(Err(rejection))) => Err(rejection),
+        Ok(Err(_)) | Err(_) => {
+            warn!(%peer, thing = %name, "the service did not answer an enrolment");
+            Err(Rejection::internal())
+        }
+    }
+}
+
+async fn body(request: Request<Incoming>) -> Result<Bytes, Rejection> {
+    let limited = Limited::new(request.into_body(), HTTP_BODY_BYTES_MAX);
+    match timeout(BODY_DEADLINE, limited.collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            let message = format!("the body is larger than {HTTP_BODY_BYTES_MAX} bytes");
+            Err(Rejection::new(RejectionCode::TooLarge, message))
+        }
+        Ok(Err(error)) => Err(Rejection::new(RejectionCode::Invalid, format!("the body did not arrive: {error}"))),
+        Err(_) => Err(Rejection::new(RejectionCode::Invalid, "the body did not arrive in time; try again")),
+    }
+}
