@@ -1,0 +1,172 @@
+//! The bridge: what all its listeners and connections share.
+
+use crate::counters::{Counters, CountersSnapshot};
+use crate::door::listener::{BindError, Listener};
+use crate::http::artifacts::ArtifactStore;
+use crate::http::throttle::Throttle;
+use crate::sessions::Sessions;
+use muster_bus::{Caller, EmbeddedBus};
+use muster_certs::identity::Fleet;
+use muster_runtime::clock::Clock;
+use muster_runtime::ids::random_bytes;
+use muster_runtime::tasks::Swarm;
+use muster_wire::limits::{CONNECTIONS_MAX, HANDSHAKES_MAX};
+use rustls::ServerConfig;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use tokio::sync::Semaphore;
+
+/// Session numbers begin at the start of the process, in seconds, shifted by so much: they grow over restarts too, with
+/// room for a million connections a second, and stay exact in JSON.
+const SESSIONS_PER_SECOND_BITS: u32 = 20;
+
+/// What a bridge is made of.
+pub struct BridgeConfig {
+    /// Certificates of other fleets are refused.
+    pub fleet: Fleet,
+    /// Made by `muster_certs::server_config` with [`crate::ALPN`].
+    pub tls: Arc<ServerConfig>,
+    /// Where artifacts are kept; made if it does not exist.
+    pub artifacts_dir: PathBuf,
+    /// The agent that hosts download, if this server offers it.
+    pub agent_binary: Option<PathBuf>,
+    /// The time.
+    pub clock: Clock,
+    /// Who is let in beyond what the certificate says.
+    pub gate: Arc<dyn Gate>,
+}
+
+/// Says whether a verified client is let in, for example because its certificate was not revoked. Asked on every
+/// connection and every HTTP request of a client with a certificate, so it must be quick.
+pub trait Gate: Send + Sync + 'static {
+    /// Whether this client is let in.
+    fn admits(&self, caller: &Caller) -> Result<(), Refusal>;
+}
+
+/// Why a client is not let in.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct Refusal {
+    /// For the log.
+    pub reason: String,
+}
+
+/// Lets in every client with a valid certificate of the fleet.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AdmitAll;
+
+impl Gate for AdmitAll {
+    fn admits(&self, _caller: &Caller) -> Result<(), Refusal> {
+        Ok(())
+    }
+}
+
+/// Why a bridge could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BridgeError {
+    /// The folder for artifacts is not usable.
+    #[error("cannot use the artifact folder {path}; check that it can be written by this user")]
+    Artifacts {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// The door of one server. Cheap to clone.
+#[derive(Clone)]
+pub struct Bridge {
+    shared: Arc<Shared>,
+}
+
+/// What all connections share.
+pub(crate) struct Shared {
+    pub(crate) fleet: Fleet,
+    pub(crate) clock: Clock,
+    pub(crate) gate: Arc<dyn Gate>,
+    pub(crate) bus: Arc<EmbeddedBus>,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) artifacts: ArtifactStore,
+    pub(crate) agent_binary: Option<PathBuf>,
+    pub(crate) enrolments: Throttle,
+    pub(crate) swarm: Swarm,
+    pub(crate) handshakes: Arc<Semaphore>,
+    pub(crate) connections: Arc<Semaphore>,
+    /// Tells the sessions of this process from those of another.
+    pub(crate) process: u64,
+    tls: RwLock<Arc<ServerConfig>>,
+    next_session: AtomicU64,
+}
+
+impl Bridge {
+    /// A bridge to the services behind `bus`, whose door it becomes.
+    ///
+    /// Errors: [`BridgeError`].
+    pub fn new(config: BridgeConfig, bus: Arc<EmbeddedBus>) -> Result<Self, BridgeError> {
+        let BridgeConfig { fleet, tls, artifacts_dir, agent_binary, clock, gate } = config;
+        let artifacts = ArtifactStore::open(artifacts_dir.clone())
+            .map_err(|source| BridgeError::Artifacts { path: artifacts_dir, source })?;
+        let sessions = Arc::new(Sessions::new());
+        bus.open(sessions.clone());
+        let started = u64::try_from(clock.now().epoch_seconds()).unwrap_or(0) << SESSIONS_PER_SECOND_BITS;
+        let shared = Shared {
+            fleet,
+            enrolments: Throttle::new(clock.clone()),
+            clock,
+            gate,
+            bus,
+            sessions,
+            counters: Arc::default(),
+            artifacts,
+            agent_binary,
+            swarm: Swarm::new(),
+            handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)),
+            connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+            process: u64::from_le_bytes(random_bytes()),
+            tls: RwLock::new(tls),
+            next_session: AtomicU64::new(started + 1),
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Listens on an address; port 0 picks a free one. Connections are accepted once [`Listener::run`] runs.
+    ///
+    /// Errors: [`BindError`].
+    pub async fn bind(&self, address: SocketAddr) -> Result<Listener, BindError> {
+        Listener::bind(self.shared.clone(), address).await
+    }
+
+    /// Uses other TLS settings for the connections to come.
+    pub fn reload_tls(&self, tls: Arc<ServerConfig>) {
+        *self.shared.tls.write().unwrap_or_else(PoisonError::into_inner) = tls;
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub fn counters(&self) -> CountersSnapshot {
+        self.shared.counters.snapshot()
+    }
+}
+
+impl Shared {
+    pub(crate) fn tls(&self) -> Arc<ServerConfig> {
+        self.tls.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn next_session(&self) -> u64 {
+        self.next_session.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+impl fmt::Debug for Bridge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bridge").field("counters", &self.counters()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,42 @@
+//! Who is at the door: the peer's certificate, read once.
+
+use crate::bridge::Shared;
+use muster_bus::Caller;
+use muster_certs::certificate::{CertificateError, CertificateFacts};
+use muster_certs::identity::{Identity, IdentityError};
+use rustls::ServerConnection;
+use std::net::IpAddr;
+
+/// Why a client has no identity here.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unknown {
+    #[error("the client showed no certificate")]
+    NoCertificate,
+    #[error("the certificate names no identity of this fleet: {0}")]
+    Identity(#[from] IdentityError),
+    #[error("the certificate is not readable: {0}")]
+    Certificate(#[from] CertificateError),
+    #[error("the certificate is outside its validity; the client has to renew it, or its clock or ours is wrong")]
+    Expired,
+    #[error("the gate refused: {0}")]
+    Gate(#[from] crate::bridge::Refusal),
+}
+
+/// Finds out who is connected. TLS has verified the chain, but maybe hours ago, in the session that this one resumes:
+/// validity and the gate are asked every time.
+pub(crate) fn identify(
+    shared: &Shared,
+    tls: &ServerConnection,
+    client_id: &str,
+    peer: IpAddr,
+) -> Result<Caller, Unknown> {
+    let leaf = tls.peer_certificates().and_then(<[_]>::first).ok_or(Unknown::NoCertificate)?;
+    let identity = Identity::from_certificate(leaf, &shared.fleet)?;
+    let facts = CertificateFacts::from_der(leaf)?;
+    if !facts.is_valid_at(shared.clock.now().epoch_seconds()) {
+        return Err(Unknown::Expired);
+    }
+    let caller = Caller { identity, certificate_id: facts.id.into(), client_id: client_id.into(), peer };
+    shared.gate.admits(&caller)?;
+    Ok(caller)
+}

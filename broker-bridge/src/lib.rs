@@ -1,0 +1,32 @@
+//! The door of the server: ends the clients' MQTT sessions and serves HTTPS, on one TLS port.
+//!
+//! ```text
+//! TCP ─▶ door (TLS, which protocol, who) ─▶ session (MQTT) ─▶ policy ─▶ bus (requests)
+//!                    │                          ▲  outbox ◀── sessions (by thing) ◀── bus (deliveries)
+//!                    └─▶ http (enrolment, artifacts, the agent)
+//! ```
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`policy`] | who may publish and subscribe to what; pure |
+//! | `door` | the accept loop, TLS, telling MQTT from HTTP, CONNECT |
+//! | `session` | one MQTT session: packets, queue, task |
+//! | `sessions` | all of them, by identity and by thing |
+//! | `http` | enrolment, artifacts, the agent's binary |
+//!
+//! Refuses to know: shadows, jobs, stores. A PUBACK is sent when the service has answered, never before. Nothing here
+//! would be missed after a restart: sessions are not kept over a disconnect, and clients pull their state on connect.
+
+mod bridge;
+mod counters;
+mod door;
+mod http;
+pub mod policy;
+mod presence;
+mod session;
+mod sessions;
+
+pub use bridge::{AdmitAll, Bridge, BridgeConfig, BridgeError, Gate, Refusal};
+pub use counters::CountersSnapshot;
+pub use door::listener::{BindError, Listener};
+pub use door::protocol::ALPN;

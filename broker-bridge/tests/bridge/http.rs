@@ -1,0 +1,188 @@
+use crate::stage::{Stage, in_time};
+use muster_bus::Inbound;
+use muster_certs::identity::Role;
+use muster_wire::enrol::{EnrolRequest, EnrolResponse, HostFacts};
+use muster_wire::id::{Sha256Hex, ThingName};
+use muster_wire::limits::HTTP_BODY_BYTES_MAX;
+use muster_wire::rejection::{Rejection, RejectionCode};
+use rustls::ClientConfig;
+use std::fmt::Write;
+use std::sync::Arc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+struct Got {
+    status: u16,
+    head: String,
+    body: Vec<u8>,
+}
+
+impl Got {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| {
+            let (key, value) = line.split_once(": ")?;
+            key.eq_ignore_ascii_case(name).then_some(value)
+        })
+    }
+
+    #[track_caller]
+    fn rejected(&self, status: u16, code: RejectionCode) {
+        let rejection: Rejection = serde_json::from_slice(&self.body).unwrap();
+        assert_eq!((self.status, rejection.code), (status, code), "{rejection}");
+    }
+}
+
+async fn ask(
+    stage: &Stage,
+    config: &Arc<ClientConfig>,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Got {
+    let mut tls = stage.tls(config.clone()).await.unwrap();
+    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
+    for (name, value) in headers {
+        write!(head, "{name}: {value}\r\n").unwrap();
+    }
+    write!(head, "Content-Length: {}\r\n\r\n", body.len()).unwrap();
+    tls.write_all(head.as_bytes()).await.unwrap();
+    // A refusal may come before the body is through.
+    let _ = tls.write_all(body).await;
+    let _ = tls.flush().await;
+    let mut answer = Vec::new();
+    let _ = in_time(tls.read_to_end(&mut answer)).await;
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n").expect("a head");
+    let head = String::from_utf8(answer[..end].to_vec()).unwrap();
+    Got { status: head[9..12].parse().unwrap(), head, body: answer[end + 4..].to_vec() }
+}
+
+fn sha256(bytes: &[u8]) -> Sha256Hex {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
+    Sha256Hex::from_bytes(digest.as_ref().try_into().unwrap())
+}
+
+fn enrolment() -> Vec<u8> {
+    let request = EnrolRequest {
+        token: "secret".into(),
+        name: ThingName::new("t1").unwrap(),
+        csr: "csr".into(),
+        host: HostFacts::default(),
+    };
+    serde_json::to_vec(&request).unwrap()
+}
+
+#[tokio::test]
+async fn a_host_enrols_without_a_certificate() {
+    let mut stage = Stage::new().await;
+    let mut inbox = std::mem::replace(&mut stage.service.fleet, tokio::sync::mpsc::channel(1).1);
+    stage.swarm.spawn(async move {
+        let Some(Inbound::Enrol { request, reply, .. }) = inbox.recv().await else { panic!("no enrolment") };
+        assert_eq!((request.name.as_str(), request.token.as_str()), ("t1", "secret"));
+        let response = EnrolResponse {
+            name: request.name,
+            fleet: "test".into(),
+            certificate: "pem".into(),
+            ca: "ca".into(),
+            publisher_key: "key".into(),
+        };
+        reply.send(Ok(response)).unwrap();
+        let Some(Inbound::Enrol { reply, .. }) = inbox.recv().await else { panic!("no enrolment") };
+        reply.send(Err(Rejection::new(RejectionCode::Unauthenticated, "the token was used"))).unwrap();
+    });
+    let config = stage.anonymous(&[b"http/1.1"]);
+    let got = ask(&stage, &config, "POST", "/v1/enrol", &[], &enrolment()).await;
+    let response: EnrolResponse = serde_json::from_slice(&got.body).unwrap();
+    assert_eq!((got.status, response.certificate.as_str()), (200, "pem"));
+    let got = ask(&stage, &config, "POST", "/v1/enrol", &[], &enrolment()).await;
+    got.rejected(401, RejectionCode::Unauthenticated);
+}
+
+#[tokio::test]
+async fn bad_enrolments_are_refused_and_then_throttled() {
+    let stage = Stage::new().await;
+    let config = stage.anonymous(&[b"http/1.1"]);
+    ask(&stage, &config, "GET", "/v1/enrol", &[], b"").await.rejected(405, RejectionCode::Invalid);
+    let large = vec![b' '; HTTP_BODY_BYTES_MAX + 1];
+    ask(&stage, &config, "POST", "/v1/enrol", &[], &large).await.rejected(413, RejectionCode::TooLarge);
+    let mut answers = Vec::new();
+    for _ in 0..14 {
+        answers.push(ask(&stage, &config, "POST", "/v1/enrol", &[], b"{}").await);
+    }
+    answers[0].rejected(400, RejectionCode::Invalid);
+    let busy = answers.iter().find(|got| got.status == 429).expect("throttled");
+    busy.rejected(429, RejectionCode::Busy);
+    assert!(busy.header("retry-after").is_some());
+}
+
+#[tokio::test]
+async fn an_artifact_is_put_once_and_read_in_ranges() {
+    let stage = Stage::new().await;
+    let operator = stage.config(Role::Operator, "ann", &[b"http/1.1"]);
+    let connector = stage.config(Role::Connector, "t1", &[b"x-amzn-http-ca"]);
+    let content: Vec<u8> = (0..300_000_u32).map(|at| (at % 251) as u8).collect();
+    let digest = sha256(&content);
+    let path = muster_wire::enrol::artifact_path(&digest);
+    ask(&stage, &connector, "GET", &path, &[], b"").await.rejected(404, RejectionCode::NotFound);
+    assert_eq!(ask(&stage, &operator, "PUT", &path, &[], &content).await.status, 201);
+    assert_eq!(ask(&stage, &operator, "PUT", &path, &[], &content).await.status, 200, "again changes nothing");
+    let text = digest.to_string();
+    let file = stage.folder.path().join("artifacts").join(&text[..2]).join(&text);
+    assert_eq!(std::fs::read(file).unwrap(), content);
+
+    let whole = ask(&stage, &connector, "GET", &path, &[], b"").await;
+    assert_eq!((whole.status, whole.header("accept-ranges")), (200, Some("bytes")));
+    assert!(whole.body == content);
+    let etag = whole.header("etag").unwrap().to_owned();
+    assert_eq!(etag, format!("\"{digest}\""));
+    let part = ask(&stage, &connector, "GET", &path, &[("Range", "bytes=1000-200999")], b"").await;
+    assert_eq!((part.status, part.header("content-range")), (206, Some("bytes 1000-200999/300000")));
+    assert!(part.body == content[1000..201_000]);
+    let rest = ask(&stage, &connector, "GET", &path, &[("Range", "bytes=299990-"), ("If-Range", &etag)], b"").await;
+    assert_eq!((rest.status, &rest.body[..]), (206, &content[299_990..]));
+    let changed = ask(&stage, &connector, "GET", &path, &[("Range", "bytes=5-"), ("If-Range", "\"x\"")], b"").await;
+    assert_eq!((changed.status, changed.body.len()), (200, content.len()));
+    let beyond = ask(&stage, &connector, "GET", &path, &[("Range", "bytes=300000-")], b"").await;
+    beyond.rejected(416, RejectionCode::Invalid);
+    assert_eq!(beyond.header("content-range"), Some("bytes */300000"));
+    let head = ask(&stage, &connector, "HEAD", &path, &[], b"").await;
+    assert_eq!((head.status, head.header("content-length"), head.body.len()), (200, Some("300000"), 0));
+}
+
+#[tokio::test]
+async fn a_wrong_digest_is_refused_and_leaves_nothing() {
+    let stage = Stage::new().await;
+    let operator = stage.config(Role::Operator, "ann", &[b"http/1.1"]);
+    let path = muster_wire::enrol::artifact_path(&sha256(b"something else"));
+    let got = ask(&stage, &operator, "PUT", &path, &[], &vec![7; 200_000]).await;
+    got.rejected(400, RejectionCode::Invalid);
+    assert_eq!(std::fs::read_dir(stage.folder.path().join("artifacts")).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn artifacts_need_the_right_role() {
+    let stage = Stage::new().await;
+    let path = muster_wire::enrol::artifact_path(&sha256(b"x"));
+    let connector = stage.config(Role::Connector, "t1", &[b"http/1.1"]);
+    let observer = stage.config(Role::Observer, "o1", &[b"http/1.1"]);
+    let nobody = stage.anonymous(&[b"http/1.1"]);
+    ask(&stage, &connector, "PUT", &path, &[], b"x").await.rejected(403, RejectionCode::Forbidden);
+    ask(&stage, &observer, "GET", &path, &[], b"").await.rejected(403, RejectionCode::Forbidden);
+    ask(&stage, &nobody, "GET", &path, &[], b"").await.rejected(401, RejectionCode::Unauthenticated);
+    ask(&stage, &nobody, "PUT", &path, &[], b"x").await.rejected(401, RejectionCode::Unauthenticated);
+    ask(&stage, &connector, "DELETE", &path, &[], b"").await.rejected(405, RejectionCode::Invalid);
+    ask(&stage, &connector, "GET", "/artifacts/sha256/..%2f", &[], b"").await.rejected(404, RejectionCode::NotFound);
+}
+
+#[tokio::test]
+async fn the_agent_is_there_for_everybody() {
+    let stage = Stage::new().await;
+    let config = stage.anonymous(&[]);
+    let path = format!("/agent/linux-{}/muster-agent", std::env::consts::ARCH);
+    let got = ask(&stage, &config, "GET", &path, &[], b"").await;
+    assert_eq!((got.status, &got.body[..]), (200, &b"the agent"[..]));
+    let part = ask(&stage, &config, "GET", &path, &[("Range", "bytes=4-")], b"").await;
+    assert_eq!((part.status, &part.body[..]), (206, &b"agent"[..]));
+    for path in ["/agent/plan9-mips/muster-agent", "/agent/", "/agent/linux-x86_64/../../etc/passwd", "/other"] {
+        ask(&stage, &config, "GET", path, &[], b"").await.rejected(404, RejectionCode::NotFound);
+    }
+}

@@ -1,0 +1,123 @@
+use crate::client::{Client, Client5, connect_packet, v5};
+use crate::stage::{Stage, in_time, settle};
+use muster_bus::{Answer, Deliveries, Message, Qos};
+use muster_certs::identity::Role;
+use muster_wire::id::ThingName;
+use muster_wire::limits::{OUTBOX_MESSAGES_MAX, PAYLOAD_BYTES_MAX, REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX};
+use rumqttc::{Packet, QoS, SubscribeFilter, SubscribeReasonCode};
+use std::sync::Arc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+#[tokio::test]
+async fn the_largest_payload_passes_and_a_larger_one_ends_the_connection() {
+    let mut stage = Stage::new().await;
+    let mut client = Client::connect(&stage, Role::Connector, "t1", "c1").await;
+    client.publish("$aws/things/t1/shadow/update", &"x".repeat(PAYLOAD_BYTES_MAX)).await;
+    let request = stage.service.request().await;
+    assert_eq!(request.payload.len(), PAYLOAD_BYTES_MAX);
+    settle(&request, Answer::settled());
+    assert!(matches!(client.next().await, Ok(Packet::PubAck(_))));
+    client.publish("$aws/things/t1/shadow/update", &"x".repeat(PAYLOAD_BYTES_MAX + 1)).await;
+    client.ended().await;
+}
+
+#[tokio::test]
+async fn subscriptions_are_bounded() {
+    let stage = Stage::new().await;
+    let mut client = Client5::connect(&stage, Role::Connector, "t1", "c1").await;
+    let granted = v5::SubscribeReasonCode::Success(v5::QoS::AtLeastOnce);
+    for at in 0..50 {
+        assert_eq!(client.subscribe(&format!("$aws/things/t1/shadow/name/{at}/#")).await, granted);
+    }
+    assert_eq!(client.subscribe("$aws/things/t1/shadow/#").await, v5::SubscribeReasonCode::QuotaExceeded);
+    assert_eq!(client.subscribe("$aws/things/t1/shadow/name/7/#").await, granted, "a repetition is none more");
+
+    let mut old = Client::connect(&stage, Role::Connector, "t1", "c2").await;
+    let filter = |at: i32| SubscribeFilter::new(format!("$aws/things/t1/jobs/{at}/get/+"), QoS::AtLeastOnce);
+    old.mqtt.subscribe_many((0..9).map(filter)).await.unwrap();
+    match old.next().await {
+        Ok(Packet::SubAck(suback)) => assert_eq!(suback.return_codes, [SubscribeReasonCode::Failure; 9]),
+        other => panic!("{other:?}"),
+    }
+    old.mqtt.subscribe_many((0..8).map(filter)).await.unwrap();
+    match old.next().await {
+        Ok(Packet::SubAck(suback)) => {
+            assert_eq!(suback.return_codes, [SubscribeReasonCode::Success(QoS::AtLeastOnce); 8]);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn reading_pauses_while_too_many_requests_are_unanswered() {
+    const MAX: usize = REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX;
+    let mut stage = Stage::new().await;
+    let mut tls = stage.tls(stage.config(Role::Connector, "t1", &[b"mqtt"])).await.unwrap();
+    let mut packets = connect_packet(4, "c1");
+    for id in 1..=(MAX as u16 + 20) {
+        packets.extend_from_slice(&[0x32, 29, 0, 25]);
+        packets.extend_from_slice(b"$aws/things/t1/shadow/get");
+        packets.extend_from_slice(&id.to_be_bytes());
+    }
+    packets.extend_from_slice(&[0xc0, 0]);
+    tls.write_all(&packets).await.unwrap();
+    let mut answer = [0; 4];
+    in_time(tls.read_exact(&mut answer)).await.unwrap();
+    let mut requests = Vec::new();
+    for _ in 0..MAX {
+        requests.push(stage.service.request().await);
+    }
+    assert!(stage.service.things.try_recv().is_err(), "the hundred and first waits");
+    settle(&requests[0], Answer::settled());
+    requests.push(stage.service.request().await);
+    for request in &requests[1..] {
+        settle(request, Answer::settled());
+    }
+    for _ in 1..20 {
+        settle(&stage.service.request().await, Answer::settled());
+    }
+    let mut acks = vec![0; (MAX + 20) * 4];
+    let mut read = 0;
+    while read < acks.len() {
+        read += in_time(tls.read(&mut acks[read..])).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn qos_1_messages_wait_for_acknowledgements_and_overflow_ends_the_connection() {
+    let stage = Stage::new().await;
+    let mut tls = stage.tls(stage.config(Role::Connector, "t1", &[b"mqtt"])).await.unwrap();
+    let mut packets = connect_packet(4, "c1");
+    let filter = b"$aws/things/t1/jobs/#";
+    packets.extend_from_slice(&[0x82, 5 + filter.len() as u8, 0, 1, 0, filter.len() as u8]);
+    packets.extend_from_slice(filter);
+    packets.push(1);
+    tls.write_all(&packets).await.unwrap();
+    let mut head = [0; 9];
+    in_time(tls.read_exact(&mut head)).await.unwrap();
+    assert_eq!(head, [0x20, 2, 0, 0, 0x90, 3, 0, 1, 1]);
+    let thing = ThingName::new("t1").unwrap();
+    let message = Arc::new(Message::new("$aws/things/t1/jobs/notify", "x"));
+    let size = 2 + 2 + message.topic.len() + 2 + 1;
+    for _ in 0..150 {
+        stage.bus.deliver(&thing, &message);
+    }
+    let mut sent = vec![0; 100 * size];
+    in_time(tls.read_exact(&mut sent)).await.unwrap();
+    // Acknowledging one lets one more through.
+    let id = &sent[size - 3..size - 1];
+    tls.write_all(&[0x40, 2, id[0], id[1]]).await.unwrap();
+    in_time(tls.read_exact(&mut sent[..size])).await.unwrap();
+    let low = Arc::new(Message { qos: Qos::AtMostOnce, ..Message::clone(&message) });
+    for _ in 0..OUTBOX_MESSAGES_MAX {
+        stage.bus.deliver(&thing, &low);
+    }
+    assert_eq!(stage.bridge.counters().dropped, 49, "as many QoS 0 messages as there was no room for");
+    for _ in 0..OUTBOX_MESSAGES_MAX - 48 {
+        stage.bus.deliver(&thing, &message);
+    }
+    let mut rest = Vec::new();
+    let _ = in_time(tls.read_to_end(&mut rest)).await;
+    assert_eq!(stage.bridge.counters().throttled, 1);
+    crate::stage::eventually(|| stage.bridge.counters().sessions == 0).await;
+}

@@ -1,0 +1,127 @@
+//! A running bridge, and the service side of its bus in the hands of the test.
+
+use muster_broker_bridge::{ALPN, AdmitAll, Bridge, BridgeConfig, Gate};
+use muster_bus::{Answer, EmbeddedBus, Inbound, LinkChange, Request};
+use muster_certs::identity::{Fleet, Role};
+use muster_certs::throwaway::Throwaway;
+use muster_runtime::clock::Clock;
+use muster_runtime::tasks::Swarm;
+use rustls::ClientConfig;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_util::sync::CancellationToken;
+
+pub const DEADLINE: Duration = Duration::from_secs(10);
+
+pub struct Stage {
+    pub fleet: Throwaway,
+    pub bridge: Bridge,
+    pub bus: Arc<EmbeddedBus>,
+    pub address: SocketAddr,
+    pub folder: tempfile::TempDir,
+    pub swarm: Swarm,
+    pub stop: CancellationToken,
+    pub service: Service,
+}
+
+/// The service's side of the bus.
+pub struct Service {
+    pub things: mpsc::Receiver<Inbound>,
+    pub fleet: mpsc::Receiver<Inbound>,
+}
+
+impl Stage {
+    pub async fn new() -> Self {
+        Self::with_gate(Arc::new(AdmitAll)).await
+    }
+
+    pub async fn with_gate(gate: Arc<dyn Gate>) -> Self {
+        let fleet = Throwaway::new("test", &["localhost"]).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let (bus, mut inboxes) = EmbeddedBus::new(1);
+        std::fs::write(folder.path().join("muster-agent"), b"the agent").unwrap();
+        let config = BridgeConfig {
+            fleet: Fleet::new("test").unwrap(),
+            tls: Arc::new(fleet.server_config(&ALPN).unwrap()),
+            artifacts_dir: folder.path().join("artifacts"),
+            agent_binary: Some(folder.path().join("muster-agent")),
+            clock: Clock::system(),
+            gate,
+        };
+        let bridge = Bridge::new(config, bus.clone()).unwrap();
+        let listener = bridge.bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let (address, stop, swarm) = (listener.local_addr(), CancellationToken::new(), Swarm::new());
+        swarm.spawn(listener.run(stop.clone()));
+        let service = Service { things: inboxes.partitions.remove(0), fleet: inboxes.fleet };
+        Self { fleet, bridge, bus, address, folder, swarm, stop, service }
+    }
+
+    pub fn config(&self, role: Role, name: &str, alpn: &[&[u8]]) -> Arc<ClientConfig> {
+        Arc::new(self.fleet.client_config(role, name, alpn).unwrap())
+    }
+
+    pub fn anonymous(&self, alpn: &[&[u8]]) -> Arc<ClientConfig> {
+        Arc::new(self.fleet.anonymous_config(alpn).unwrap())
+    }
+
+    pub async fn tls(&self, config: Arc<ClientConfig>) -> std::io::Result<TlsStream<TcpStream>> {
+        let tcp = TcpStream::connect(self.address).await?;
+        TlsConnector::from(config).connect("localhost".try_into().unwrap(), tcp).await
+    }
+}
+
+impl Service {
+    /// The next request of a client about a thing.
+    pub async fn request(&mut self) -> Request {
+        loop {
+            if let Inbound::Request(request) = in_time(self.things.recv()).await.unwrap() {
+                return request;
+            }
+        }
+    }
+
+    /// The next coming or going.
+    pub async fn link(&mut self) -> LinkChange {
+        loop {
+            if let Inbound::Link(change) = in_time(self.things.recv()).await.unwrap() {
+                return change;
+            }
+        }
+    }
+
+    /// The next request of an operator.
+    pub async fn operator(&mut self) -> Request {
+        match in_time(self.fleet.recv()).await {
+            Some(Inbound::Request(request)) => request,
+            other => panic!("not an operator's request: {other:?}"),
+        }
+    }
+}
+
+pub fn settle(request: &Request, answer: Answer) {
+    request.connection.answer(request.tag, answer);
+}
+
+#[track_caller]
+pub fn in_time<T>(future: impl Future<Output = T>) -> impl Future<Output = T> {
+    let caller = std::panic::Location::caller();
+    async move {
+        tokio::time::timeout(DEADLINE, future).await.unwrap_or_else(|_| panic!("nothing happened in time at {caller}"))
+    }
+}
+
+/// Waits for a condition that nothing announces.
+#[track_caller]
+pub fn eventually(condition: impl Fn() -> bool) -> impl Future<Output = ()> {
+    in_time(async move {
+        while !condition() {
+            tokio::task::yield_now().await;
+        }
+    })
+}
