@@ -209,7 +209,7 @@ impl Operator {
         loop {
             let event = self.events.poll().await.map_err(|error| CliError::unreachable_because(self.lost(), error))?;
             match event {
-                Event::Incoming(Packet::Publish(publish)) if !publish.topic.starts_with(REPLY_PREFIX) => {
+                Event::Incoming(Packet::Publish(publish)) if !is_reply(&publish) => {
                     self.keep(&publish);
                     return Ok(Packet::Publish(publish));
                 }
@@ -267,6 +267,11 @@ impl Operator {
     }
 }
 
+fn is_reply(publish: &Publish) -> bool {
+    let topic = std::str::from_utf8(&publish.topic).ok().and_then(|topic| Topic::parse(topic).ok());
+    matches!(topic, Some(Topic::Reply { .. }))
+}
+
 /// What the operating system or the TLS library said, however deep it is wrapped.
 fn io_fault(error: &ConnectionError) -> Option<&io::Error> {
     match error {
@@ -309,7 +314,6 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 const QUEUE_MAX: usize = 8;
 /// Messages kept while a request waits for its answer; past it the oldest is dropped, as observers may lag.
 const EARLY_MAX: usize = 4096;
-const REPLY_PREFIX: &[u8] = b"muster/reply/";
 
 #[cfg(test)]
 mod tests;

@@ -37,7 +37,7 @@ impl Run for ConnectorAddArgs {
         let pool = match (self.pool, self.no_pool) {
             (Some(pool), _) => Some(pool),
             (None, true) => None,
-            (None, false) => Some(PoolName::new(DEFAULT_POOL).expect("the default pool has a valid name")),
+            (None, false) => Some(default_pool()),
         };
         let request =
             AddConnector { name: self.name, pool, site: self.site, description: self.description, renew: self.renew };
@@ -199,4 +199,6 @@ fn sheet(shown: &ShownConnector) -> String {
 }
 
 /// The pool of a connector whose operator named none.
-const DEFAULT_POOL: &str = "default";
+pub fn default_pool() -> PoolName {
+    PoolName::new("default").expect("the default pool has a valid name")
+}

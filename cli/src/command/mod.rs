@@ -12,9 +12,9 @@ mod upgrade;
 mod watch;
 
 pub use component::publish;
-pub use connector::{add, list};
+pub use connector::{add, default_pool, list};
 pub use init::{Init, init};
-pub use watch::VIEW_FILTER;
+pub use watch::view_filter;
 
 use crate::args::{CertCommand, Command, ComponentCommand, ConnectorCommand, JobCommand};
 use crate::error::CliError;

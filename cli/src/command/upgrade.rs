@@ -1,7 +1,7 @@
 //! `muster upgrade`: states an intent, and with `--wait` follows it to its end on every connector.
 
 use super::Run;
-use super::watch::VIEW_FILTER;
+use super::watch::view_filter;
 use crate::args::UpgradeArgs;
 use crate::client::Operator;
 use crate::context::Context;
@@ -30,7 +30,7 @@ impl Run for UpgradeArgs {
         let mut operator = cx.connect().await?;
         if self.wait {
             // Before the request, so that no step is missed.
-            operator.subscribe(VIEW_FILTER).await?;
+            operator.subscribe(&view_filter()).await?;
         }
         let request = Upgrade {
             component: self.component.clone(),

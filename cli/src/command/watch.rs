@@ -7,11 +7,16 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::narrate::News;
 use crate::output::{Output, say};
+use muster_wire::topic::{Topic, ViewTopic};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// Everything that dashboards may read.
-pub const VIEW_FILTER: &str = "muster/view/#";
+/// The filter for everything that dashboards may read: all topics beside and below the one of the actions.
+pub fn view_filter() -> String {
+    let topic = Topic::View(ViewTopic::Actions).to_string();
+    let parent = topic.rsplit_once('/').map_or(topic.as_str(), |(parent, _)| parent);
+    format!("{parent}/#")
+}
 
 impl Run for WatchArgs {
     fn describe(&self) -> String {
@@ -25,7 +30,7 @@ impl Run for WatchArgs {
     async fn run(self) -> Result<Output, CliError> {
         let cx = Context::open(&self.operator)?;
         let mut operator = cx.connect().await?;
-        operator.subscribe(VIEW_FILTER).await?;
+        operator.subscribe(&view_filter()).await?;
         let end = async {
             match self.seconds {
                 Some(seconds) => tokio::time::sleep(Duration::from_secs(u64::from(seconds.get()))).await,
@@ -58,4 +63,22 @@ fn line(message: Message, json: bool, now: &str) -> String {
     let payload = serde_json::from_slice(&message.payload)
         .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&message.payload).into_owned()));
     json!({"topic": message.topic, "payload": payload}).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_filter_covers_every_view() {
+        assert_eq!(view_filter(), "muster/view/#");
+    }
+
+    #[test]
+    fn a_message_is_a_sentence_or_one_json_object() {
+        let message = |payload: &'static str| Message { topic: "muster/view/new".to_owned(), payload: payload.into() };
+        assert_eq!(line(message("{\"a\":1}"), true, ""), r#"{"payload":{"a":1},"topic":"muster/view/new"}"#);
+        assert_eq!(line(message("no json"), true, ""), r#"{"payload":"no json","topic":"muster/view/new"}"#);
+        assert_eq!(line(message("x"), false, "noon"), "noon  muster/view/new: x");
+    }
 }

@@ -15,7 +15,7 @@ mod stage;
 
 use crate::args::DemoArgs;
 use crate::client::Operator;
-use crate::command::{Run, VIEW_FILTER, add, publish};
+use crate::command::{Run, add, default_pool, publish, view_filter};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::{Output, say, say_aside};
@@ -118,7 +118,7 @@ async fn tell(fleet: &mut Fleet, screen: &mut Screen, tally: &mut Tally) -> Resu
 
     let mut operator = cx.connect().await?;
     let mut watcher = cx.connect().await?;
-    watcher.subscribe(VIEW_FILTER).await?;
+    watcher.subscribe(&view_filter()).await?;
     for name in CONNECTORS {
         enrol(fleet, screen, &cx, &mut operator, name).await?;
     }
@@ -155,7 +155,8 @@ async fn enrol(
     name: &str,
 ) -> Result<(), CliError> {
     let name = ThingName::new(name).expect("the names of the demo are valid");
-    let request = AddConnector { name: name.clone(), pool: None, site: None, description: None, renew: false };
+    let request =
+        AddConnector { name: name.clone(), pool: Some(default_pool()), site: None, description: None, renew: false };
     let added = add(operator, &request).await?;
     fleet.enrol(cx, &added).await?;
     fleet.start_agent(&name)?;

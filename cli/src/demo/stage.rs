@@ -277,3 +277,57 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// A stage takes a few seconds; a machine under load gets thirty times as many.
 const STAGE_DEADLINE: Duration = Duration::from_secs(90);
 const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use serde_json::{Value, json};
+
+    const BAD: Stage = Stage { version: "1.2", runs: "1.1", ending: Ending::RolledBack };
+    const GOOD: Stage = Stage { version: "1.1", runs: "1.1", ending: Ending::Confirmed };
+
+    fn view(component: &Value) -> ConnectorView {
+        serde_json::from_value(json!({
+            "v": 1, "name": "alpha", "link": "online", "link_since": 0, "work": "healthy", "registered_at": 0,
+            "host": {}, "components": {"greeter": component},
+        }))
+        .unwrap()
+    }
+
+    fn action(state: &str) -> ActionView {
+        serde_json::from_value(json!({
+            "v": 1, "target": "t", "job": "j", "thing": "alpha", "component": "greeter", "to": "1.2", "state": state,
+            "by": "admin", "created_at": 0, "updated_at": 0,
+        }))
+        .unwrap()
+    }
+
+    #[track_caller]
+    fn check(stage: &Stage, state: &str, component: Value, expected: Result<u16, Stand>) {
+        assert_eq!(server_stand(stage, Some(&action(state)), &view(&component)), expected);
+    }
+
+    #[test]
+    fn nothing_but_the_whole_ending_counts() {
+        let waiting = |text: &str| Err(Stand::Waiting(text.to_owned()));
+        let good = json!({"reported": "1.1", "confirmed": "1.1", "health": "healthy", "port": 7});
+        let with = |key: &str, value: Value| {
+            let mut changed = good.clone();
+            changed[key] = value;
+            changed
+        };
+        check(&GOOD, "confirmed", good.clone(), Ok(7));
+        check(&GOOD, "proving", good.clone(), waiting("proving"));
+        check(&GOOD, "rolled-back", good.clone(), Err(Stand::Lost("rolled-back: no reason given".to_owned())));
+        check(&GOOD, "confirmed", with("reported", json!("1.0")), waiting("online, runs 1.0"));
+        check(&GOOD, "confirmed", with("confirmed", json!("1.0")), waiting("1.1 is not confirmed"));
+        check(&GOOD, "confirmed", with("health", json!("starting")), waiting("health starting"));
+        check(&GOOD, "confirmed", with("port", Value::Null), waiting("no port reported"));
+        check(&BAD, "confirmed", good.clone(), Err(Stand::Lost("confirmed: no reason given".to_owned())));
+        check(&BAD, "rolled-back", good.clone(), waiting("1.2 is not noted as failed"));
+        let failed = json!({"version": "1.2", "package_sha256": "aa", "reason": "r", "at": 0});
+        check(&BAD, "rolled-back", with("last_failed", failed), Ok(7));
+        assert_eq!(server_stand(&GOOD, None, &view(&good)), waiting("no action yet"));
+    }
+}
