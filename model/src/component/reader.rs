@@ -93,7 +93,13 @@ impl Reader {
             }
         }
         for key in unknown.into_iter().filter(|key| !self.known.contains(key)) {
-            self.problems.push(Problem { key, problem: "no key of a recipe has this name".to_owned() });
+            // TOML gives a key to the section above it, also when it was meant to stand alone.
+            let alone = key.split_once('.').map(|(_, name)| name).filter(|name| self.known.contains(*name));
+            let problem = match alone {
+                Some(name) => format!("{name} belongs before the first [section]"),
+                None => "no key of a recipe has this name".to_owned(),
+            };
+            self.problems.push(Problem { key, problem });
         }
         self.problems
     }

@@ -46,7 +46,7 @@ fn every_problem_is_told_at_once() {
     let text = "name = \"a/b\"\nsupervision = \"systemd\"\nsoak_s = -1\ncolour = 3\n\
                 [start]\ncommand = [\"../x\"]\nenv = { MUSTER_DATA = \"x\" }\n\
                 [stop]\ntimeout_s = 0\n\
-                [health]\nhttp = \"health\"\ntcp = true\nevery = 3\n\
+                [health]\nhttp = \"health\"\ntcp = true\nevery = 3\ndescription = \"x\"\n\
                 [prechecks]\nos = [\"beos\"]\nports = [0]\n\
                 [logs]\nfiles = [\"/var/log/x\"]\n";
     assert_eq!(
@@ -67,6 +67,7 @@ fn every_problem_is_told_at_once() {
             "logs.files: path \"/var/log/x\" is absolute; use one relative to the folder, such as \"bin/tool\"",
             "colour: no key of a recipe has this name",
             "health.every: no key of a recipe has this name",
+            "health.description: description belongs before the first [section]",
         ]
     );
 }
