@@ -148,6 +148,11 @@ impl Bridge {
         *self.shared.tls.write().unwrap_or_else(PoisonError::into_inner) = tls;
     }
 
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// What was counted so far.
     #[must_use]
     pub fn counters(&self) -> CountersSnapshot {

@@ -398,3 +398,6 @@ pub(super) fn tag(sequence: u64, packet_id: Option<u16>) -> Tag {
 fn packet_id(tag: Tag) -> Option<u16> {
     u16::try_from(tag & 0xffff).ok().filter(|id| *id != 0)
 }
+
+#[cfg(test)]
+mod tests;
