@@ -306,7 +306,8 @@ impl Agent {
     fn hear_jobs(&mut self, topic: &JobsTopic, payload: &[u8]) {
         match topic {
             JobsTopic::NotifyNext => {
-                if decode::<NotifyNext>(payload).is_some_and(|notice| notice.execution.is_some()) {
+                let is_work = decode::<NotifyNext>(payload).is_some_and(|notice| notice.execution.is_some());
+                if is_work {
                     self.ask_for_work();
                 }
             }

@@ -7,7 +7,6 @@ use crate::hands::http::Endpoint;
 use crate::hands::installed::{self, Unit};
 use crate::hands::journal::Journal;
 use crate::hands::package::{self, Bounds};
-use crate::hands::process::Run;
 use crate::hands::supervisor::Supervisor;
 use crate::hands::{command, prechecks};
 use crate::host::metrics;
@@ -64,7 +63,7 @@ impl Upgrader {
                 Action::Move(step) => Next::Step(step),
                 Action::End(verdict) => Next::End(verdict),
                 action => {
-                    info!(component = %self.component, job = %upgrade.job, step = ?upgrade.step, "upgrade step");
+                    info!(component = %self.component, job = %upgrade.job, step = upgrade.step.public().as_str(), "upgrade step");
                     self.tell().await;
                     after(&upgrade, self.perform(&upgrade, &facts, action).await)
                 }
@@ -77,11 +76,9 @@ impl Upgrader {
         let document = &upgrade.document;
         let part = std::fs::metadata(self.prefix.part(&document.sha256));
         let installed = installed::facts(&self.home, &document.version);
-        let run = Run::read(&self.home).ok().flatten().filter(|run| run.find().is_some());
         Facts {
             fetched: part.is_ok_and(|part| part.len() == document.size),
             unpacked: installed.is_some_and(|installed| installed.package_sha256 == document.sha256),
-            running: run.map(|run| run.version),
             resumed,
         }
     }
@@ -115,7 +112,8 @@ impl Upgrader {
         match done {
             Ok(()) => Event::Done,
             Err(reason) => {
-                warn!(component = %self.component, job = %upgrade.job, step = ?upgrade.step, reason, "upgrade step failed");
+                let step = upgrade.step.public().as_str();
+                warn!(component = %self.component, job = %upgrade.job, step, reason, "upgrade step failed");
                 Event::Failed(reason)
             }
         }

@@ -78,9 +78,7 @@ pub struct Facts {
     pub fetched: bool,
     /// The new version's files are complete, from the very package that the document names.
     pub unpacked: bool,
-    /// The version whose process is alive.
-    pub running: Option<Version>,
-    /// This is the first look after a start of the agent.
+    /// This is the first look after a start of the agent: nothing is supervised yet, even if it runs.
     pub resumed: bool,
 }
 
@@ -191,8 +189,8 @@ pub fn next(upgrade: &Upgrade, facts: &Facts) -> Action {
         Step::Stopping => Action::Stop,
         Step::Switching => Action::Point(Some(target.clone())),
         Step::Starting => Action::Start { version: target.clone(), trial: true },
-        // The host was restarted while the probe was watched: that is no fault of the new version.
-        Step::Probing if facts.resumed && facts.running.as_ref() != Some(target) => Action::Move(Step::Starting),
+        // Starting adopts what runs, and after a restart of the host starts it: that is no fault of the new version.
+        Step::Probing if facts.resumed => Action::Move(Step::Starting),
         Step::Probing => Action::Probe { version: target.clone(), soak_s: upgrade.document.soak_s },
         Step::RollingBack { reason, stage } => match (stage, &upgrade.from) {
             (Stage::Stopping, _) => Action::Stop,
@@ -201,7 +199,7 @@ pub fn next(upgrade: &Upgrade, facts: &Facts) -> Action {
                 Action::End(Verdict::Failed { reason: reason.clone(), outcome: FailureOutcome::Untouched })
             }
             (Stage::Starting, Some(from)) => Action::Start { version: from.clone(), trial: false },
-            (Stage::Probing, Some(from)) if facts.resumed && facts.running.as_ref() != Some(from) => {
+            (Stage::Probing, Some(_)) if facts.resumed => {
                 Action::Move(Step::RollingBack { reason: reason.clone(), stage: Stage::Starting })
             }
             (Stage::Probing, Some(from)) => Action::Probe { version: from.clone(), soak_s: 0 },

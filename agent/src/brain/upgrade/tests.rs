@@ -39,6 +39,7 @@ struct Host {
     journal: Option<Upgrade>,
     verdict: Option<Verdict>,
     resumed: bool,
+    supervised: bool,
     /// Which version's probe passes.
     healthy: fn(&str) -> bool,
     /// The kind of action that fails, by its name.
@@ -56,6 +57,7 @@ impl Host {
             journal: Some(upgrade(from)),
             verdict: None,
             resumed: true,
+            supervised: false,
             healthy,
             broken,
         }
@@ -64,12 +66,10 @@ impl Host {
     /// Does one action and journals what follows. `lost` forgets to journal: a crash right after the action.
     fn step(&mut self, lost: bool) -> bool {
         let Some(mut upgrade) = self.journal.clone() else { return false };
-        let facts = Facts {
-            fetched: self.fetched,
-            unpacked: self.unpacked,
-            running: self.running.clone(),
-            resumed: std::mem::take(&mut self.resumed),
-        };
+        let facts =
+            Facts { fetched: self.fetched, unpacked: self.unpacked, resumed: std::mem::take(&mut self.resumed) };
+        // A new agent knows no process until it starts or adopts it.
+        self.supervised &= !facts.resumed;
         let action = next(&upgrade, &facts);
         let name = format!("{action:?}");
         let event = match action {
@@ -104,9 +104,11 @@ impl Host {
             Action::Start { version, .. } => {
                 assert_eq!(self.current.as_ref(), Some(&version), "what starts is what current says");
                 self.running = Some(version);
+                self.supervised = true;
                 Event::Done
             }
             Action::Probe { version, .. } => {
+                assert!(self.supervised, "a process is probed that nobody watches");
                 let passes = self.running.as_ref() == Some(&version) && (self.healthy)(version.as_str());
                 if passes { Event::Done } else { Event::Failed("unhealthy".into()) }
             }
@@ -222,7 +224,7 @@ fn the_version_that_runs_already_is_started_anew() {
 }
 
 #[test]
-fn a_restarted_host_gives_the_new_version_another_start_but_a_death_does_not() {
+fn a_new_agent_adopts_what_it_probes_but_a_death_meanwhile_is_a_verdict() {
     let mut probing = upgrade(Some("1"));
     probing.step = Step::Probing;
     let mut facts = Facts { unpacked: true, resumed: true, ..Facts::default() };
