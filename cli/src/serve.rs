@@ -71,8 +71,7 @@ pub async fn run(options: ServeOptions) -> Result<(), CliError> {
     }
     tasks.spawn("signals", OnExit::StopAll, signals(stop.clone()));
 
-    let named = |address: SocketAddr| reachable(&settings.hosts, address);
-    data.write_server_addresses(&ServerAddresses { https: named(https), mqtt: Some(named(mqtt)) })?;
+    data.write_server_addresses(&ServerAddresses { https: https.to_string(), mqtt: Some(mqtt.to_string()) })?;
     say(&format!("ready https={https} mqtt={mqtt}"));
     info!(%https, %mqtt, "ready");
 
@@ -157,7 +156,7 @@ fn agent_download(path: &Path) -> Result<AgentDownload, CliError> {
     let mut sha256 = [0; 32];
     sha256.copy_from_slice(digest(&SHA256, &bytes).as_ref());
     Ok(AgentDownload {
-        path: format!("{AGENT_PATH_PREFIX}linux-x86_64/muster-agent"),
+        path: format!("{AGENT_PATH_PREFIX}linux-{}/muster-agent", std::env::consts::ARCH),
         sha256: Sha256Hex::from_bytes(&sha256),
         size: bytes.len() as u64,
     })
@@ -181,17 +180,6 @@ async fn bind(
         None => None,
     };
     Ok((first, second))
-}
-
-/// How others reach `address`: by the first host of the settings when it is bound to every address of the machine.
-fn reachable(hosts: &[String], address: SocketAddr) -> String {
-    match hosts.first() {
-        Some(host) if address.ip().is_unspecified() => match host.parse::<std::net::Ipv6Addr>() {
-            Ok(v6) => format!("[{v6}]:{}", address.port()),
-            Err(_) => format!("{host}:{}", address.port()),
-        },
-        _ => address.to_string(),
-    }
 }
 
 /// Ends when the operating system asks the process to stop.

@@ -170,7 +170,7 @@ impl From<Selector> for String {
 pub struct AddConnector {
     /// Name of the new connector.
     pub name: ThingName,
-    /// Its pool; `default` when absent.
+    /// Its pool; none when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool: Option<PoolName>,
     /// Its site, if it has one.
@@ -179,7 +179,7 @@ pub struct AddConnector {
     /// Free text for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// The connector exists already and has not enrolled: make a new token, and the old one invalid.
+    /// The connector exists already and has not enrolled: make a new token, and the old one invalid. Nothing else changes.
     #[serde(default)]
     pub renew: bool,
 }

@@ -306,6 +306,17 @@ fn enrolment_refuses_everything_that_is_not_the_token_of_this_connector() {
 }
 
 #[test]
+fn a_renewal_changes_nothing_but_the_token() {
+    let mut rig = Rig::new();
+    rig.operator("connector-add", json!({ "name": "a", "pool": "blue", "description": "d" })).unwrap();
+    rig.operator("connector-add", json!({ "name": "b" })).unwrap();
+    rig.operator("connector-add", json!({ "name": "a", "renew": true, "pool": "red" })).unwrap();
+    let mut shown = |name: &str| rig.operator("connector-show", json!({ "name": name })).unwrap()["connector"].clone();
+    let (a, b) = (shown("a"), shown("b"));
+    assert_eq!((&a["pool"], &a["description"], &b["pool"]), (&"blue".into(), &"d".into(), &Value::Null));
+}
+
+#[test]
 fn operators_learn_why_they_are_refused() {
     let mut rig = Rig::new();
     rig.add("a");

@@ -66,8 +66,8 @@ fn every_problem_is_told_at_once() {
             "prechecks.ports: must be a list of ports from 1 to 65535, for example [80, 443]",
             "logs.files: path \"/var/log/x\" is absolute; use one relative to the folder, such as \"bin/tool\"",
             "colour: no key of a recipe has this name",
-            "health.every: no key of a recipe has this name",
             "health.description: description belongs before the first [section]",
+            "health.every: no key of a recipe has this name",
         ]
     );
 }

@@ -6,7 +6,7 @@ use crate::service::reconcile::selects;
 use muster_certs::token::Token;
 use muster_runtime::ids::random_bytes;
 use muster_wire::admin::{AddConnector, AddedConnector, ConnectorList, ListConnectors, ShowConnector, ShownConnector};
-use muster_wire::id::{PersonName, PoolName};
+use muster_wire::id::PersonName;
 use muster_wire::limits::PAYLOAD_BYTES_MAX;
 use muster_wire::rejection::RejectionCode;
 use muster_wire::view::{ConnectorView, LinkStatus, VIEW_VERSION, WorkStatus};
@@ -23,7 +23,7 @@ impl FleetWorker {
     pub(super) fn add_connector(&self, add: AddConnector, by: &PersonName) -> Result<AddedConnector, Refused> {
         let known = self.shared.fleet().connectors.get(&add.name).cloned();
         let now = self.shared.clock.now();
-        let mut connector = match (known, add.renew) {
+        let connector = match (known, add.renew) {
             (None, true) => {
                 return refuse(
                     RejectionCode::NotFound,
@@ -45,23 +45,19 @@ impl FleetWorker {
             }
             (None, false) => Connector {
                 name: add.name.clone(),
-                pool: None,
-                site: None,
-                description: None,
+                pool: add.pool,
+                site: add.site,
+                description: add.description,
                 registered_at: now,
                 registered_by: by.clone(),
                 enrolled: None,
                 token_hash: None,
             },
         };
-        if !add.renew || add.pool.is_some() {
-            connector.pool = Some(add.pool.unwrap_or_else(|| PoolName::new("default").expect("a valid name")));
-        }
-        connector.site = add.site.or(connector.site);
-        connector.description = add.description.or(connector.description);
         let token = Token::from_random(random_bytes());
         let hash = token.hash().to_string();
-        let old_hash = connector.token_hash.replace(hash.clone());
+        let old_hash = connector.token_hash.clone();
+        let connector = Connector { token_hash: Some(hash.clone()), ..connector };
         let expires_at = now.plus(self.shared.config.token_life);
         let record = TokenRecord { connector: add.name.clone(), expires_at, used_at: None, issued_by: by.clone() };
         self.commit(|batch| {
