@@ -49,8 +49,9 @@ pub const OUTBOX_BYTES_MAX: usize = 1024 * 1024;
 pub const PARTITION_QUEUE_MAX: usize = 16 * 1024;
 /// Requests that one worker takes into one durable commit. Larger gains little: the flush is already shared.
 pub const COMMIT_BATCH_MAX: usize = 256;
-/// Connections in TLS handshake or before CONNECT at one time; more wait in the accept queue of the kernel.
-pub const HANDSHAKES_MAX: usize = 512;
+/// Connections in TLS handshake or before CONNECT at one time; more wait in the accept queue of the kernel. A silent one
+/// costs memory for [`HANDSHAKE_DEADLINE`], about 10 KiB each, and no CPU.
+pub const HANDSHAKES_MAX: usize = 4096;
 /// Connections accepted at all.
 pub const CONNECTIONS_MAX: usize = 20_000;
 /// Largest HTTP request body that is held in memory (enrolment).

@@ -1,0 +1,294 @@
+//! Every payload of Muster's own contract, pinned byte by byte: a changed golden file is a reviewed decision.
+//!
+//! After a change that is meant, run the test with `MUSTER_GOLDEN=write` and read the difference.
+
+#![allow(clippy::unwrap_used)]
+#![expect(clippy::disallowed_methods, reason = "the person at the keyboard asks for new files by the environment")]
+
+use muster_wire::admin::*;
+use muster_wire::component::*;
+use muster_wire::enrol::*;
+use muster_wire::id::*;
+use muster_wire::job::*;
+use muster_wire::presence::*;
+use muster_wire::rejection::*;
+use muster_wire::shadow::*;
+use muster_wire::telemetry::HostTelemetry;
+use muster_wire::time::Timestamp;
+use muster_wire::view::*;
+use serde::Serialize;
+use std::path::Path;
+
+#[track_caller]
+fn pin(name: &str, payload: &impl Serialize) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(format!("{name}.json"));
+    let found = serde_json::to_string_pretty(payload).unwrap() + "\n";
+    if std::env::var_os("MUSTER_GOLDEN").is_some() {
+        std::fs::write(&path, &found).unwrap();
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    assert_eq!(found, expected, "{name}: the contract changed");
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_seconds(1_800_000_000 + seconds)
+}
+
+fn thing() -> ThingName {
+    ThingName::new("web-1").unwrap()
+}
+
+fn component() -> ComponentName {
+    ComponentName::new("greeter").unwrap()
+}
+
+fn version(text: &str) -> Version {
+    Version::new(text).unwrap()
+}
+
+fn digest(byte: u8) -> Sha256Hex {
+    Sha256Hex::from_bytes(&[byte; 32])
+}
+
+fn published() -> PublishedComponent {
+    PublishedComponent {
+        name: component(),
+        version: version("1.1"),
+        sha256: digest(0xab),
+        size: 227_745,
+        signature: "MEUCIQ==".into(),
+        soak_s: 10,
+        description: "Answers with its version".into(),
+        published_at: at(0),
+        published_by: PersonName::new("admin").unwrap(),
+    }
+}
+
+fn last_failed() -> LastFailed {
+    LastFailed { version: version("1.2"), package_sha256: digest(0xcd), reason: "no probe passed".into(), at: at(5) }
+}
+
+fn host() -> HostFacts {
+    HostFacts {
+        agent_version: Some(version("0.1.0")),
+        hostname: "box".into(),
+        os: "Linux (Debian GNU/Linux 12)".into(),
+        arch: "x86_64".into(),
+        addresses: vec!["192.0.2.7".into()],
+        boot_id: "b1".into(),
+        start_id: "s1".into(),
+    }
+}
+
+fn telemetry() -> HostTelemetry {
+    HostTelemetry {
+        at: at(9),
+        cpu_percent: 12.5,
+        load_1m: Some(0.25),
+        memory_total_bytes: 8_000_000_000,
+        memory_available_bytes: 4_000_000_000,
+        disk_total_bytes: 100_000_000_000,
+        disk_available_bytes: 50_000_000_000,
+        uptime_s: 3600,
+        agent_memory_bytes: 11_000_000,
+    }
+}
+
+fn connector() -> ConnectorView {
+    let view = ComponentView {
+        desired: Some(version("1.2")),
+        reported: Some(version("1.1")),
+        confirmed: Some(version("1.1")),
+        health: Some(Health::Healthy),
+        port: Some(8080),
+        last_failed: Some(last_failed()),
+        why: Some("version 1.2 was rolled back: no probe passed".into()),
+    };
+    ConnectorView {
+        v: VIEW_VERSION,
+        name: thing(),
+        pool: Some(PoolName::new("blue").unwrap()),
+        site: Some(SiteName::new("hq").unwrap()),
+        description: Some("front".into()),
+        link: LinkStatus::Online,
+        link_since: at(1),
+        work: WorkStatus::Degraded,
+        last_sync: Some(at(8)),
+        registered_at: at(-100),
+        enrolled_at: Some(at(-50)),
+        host: host(),
+        components: [(component(), view)].into(),
+        telemetry: None,
+    }
+}
+
+fn action() -> ActionView {
+    ActionView {
+        v: VIEW_VERSION,
+        target: TargetId::new("t2").unwrap(),
+        job: JobId::new("upgrade-2").unwrap(),
+        thing: thing(),
+        component: component(),
+        from: Some(version("1.1")),
+        to: version("1.2"),
+        state: ActionState::RolledBack,
+        step: None,
+        reason: Some("no probe passed".into()),
+        by: PersonName::new("admin").unwrap(),
+        created_at: at(3),
+        updated_at: at(7),
+    }
+}
+
+#[test]
+fn the_views_of_dashboards() {
+    pin("view-connector", &connector());
+    pin("view-metrics", &telemetry());
+    pin("view-action", &action());
+}
+
+#[test]
+fn the_requests_and_answers_of_operators() {
+    pin(
+        "op-connector-add",
+        &AddConnector {
+            name: thing(),
+            pool: Some(PoolName::new("blue").unwrap()),
+            site: None,
+            description: None,
+            renew: false,
+        },
+    );
+    let agent = AgentDownload { path: "/agent/linux-x86_64/muster-agent".into(), sha256: digest(1), size: 11_718_464 };
+    pin(
+        "op-connector-added",
+        &Reply::Ok(AddedConnector { name: thing(), token: "mst1_x".into(), expires_at: at(300), agent: Some(agent) }),
+    );
+    pin("op-connector-list", &ListConnectors { selector: Some(Selector::All), after: Some(thing()) });
+    pin("op-connector-listed", &Reply::Ok(ConnectorList { connectors: vec![connector()], next: Some(thing()) }));
+    pin("op-connector-shown", &Reply::Ok(ShownConnector { connector: connector(), actions: vec![action()] }));
+    let publish = PublishComponent {
+        name: component(),
+        version: version("1.1"),
+        sha256: digest(0xab),
+        size: 227_745,
+        signature: "MEUCIQ==".into(),
+        soak_s: 10,
+        description: String::new(),
+    };
+    pin("op-component-publish", &publish);
+    pin("op-component-listed", &Reply::Ok(ComponentList { components: vec![published()] }));
+    pin(
+        "op-upgrade",
+        &Upgrade {
+            component: component(),
+            version: version("1.1"),
+            to: Selector::Pool(PoolName::new("blue").unwrap()),
+            again: false,
+        },
+    );
+    let started = UpgradeStarted { target: TargetId::new("t2").unwrap(), matched: vec![thing()] };
+    pin("op-upgrade-started", &Reply::Ok(started));
+    pin("op-actions", &ListActions { thing: Some(thing()), target: None });
+    let job = JobId::new("reboot-7").unwrap();
+    let document = serde_json::Map::from_iter([("do".to_owned(), "reboot".into())]);
+    pin("op-job-create", &CreateJob { job_id: job.clone(), targets: vec![thing()], document });
+    pin("op-job-created", &Reply::Ok(CreatedJob { job_id: job, executions: 1 }));
+    let refused: Reply<()> = Reply::Error(Rejection::new(RejectionCode::NotFound, "no connector is called x"));
+    pin("op-refused", &refused);
+}
+
+#[test]
+fn what_agents_and_the_server_tell_each_other() {
+    let report = ComponentReport {
+        version: version("1.1"),
+        package_sha256: digest(0xab),
+        program_sha256: Some(digest(0xef)),
+        start_id: Some("b1/4711/99".into()),
+        started_at: Some(at(2)),
+        health: Health::Healthy,
+        healthy_for_s: 10,
+        restarts: 0,
+        port: Some(8080),
+        last_failed: Some(last_failed()),
+    };
+    pin("component-report", &report);
+    pin("component-desired", &DesiredComponent { version: version("1.1") });
+    pin("job-document-upgrade", &published().upgrade_document());
+    pin("host-facts", &host());
+    let request = EnrolRequest { token: "mst1_x".into(), name: thing(), csr: "-----BEGIN".into(), host: host() };
+    pin("enrol-request", &request);
+    let response = EnrolResponse {
+        name: thing(),
+        fleet: "muster".into(),
+        certificate: "-----BEGIN".into(),
+        ca: "-----BEGIN".into(),
+        publisher_key: "MFkw".into(),
+    };
+    pin("enrol-response", &response);
+}
+
+#[test]
+fn the_messages_of_the_aws_apis() {
+    let error = ShadowError::new(404, "No shadow exists with name: 'web-1'");
+    pin("shadow-rejected", &ShadowRejected::new(&error, Some("t"), at(0)));
+    let summary = JobExecutionSummary {
+        job_id: JobId::new("reboot-7").unwrap(),
+        queued_at: 1,
+        started_at: Some(2),
+        last_updated_at: 3,
+        version_number: 2,
+        execution_number: 1,
+    };
+    let execution = JobExecution {
+        job_id: JobId::new("reboot-7").unwrap(),
+        thing_name: None,
+        job_document: Some(JobDocument::from_iter([("do".to_owned(), "reboot".into())])),
+        status: JobStatus::InProgress,
+        status_details: [("step".to_owned(), "probing".to_owned())].into(),
+        queued_at: 1,
+        started_at: Some(2),
+        last_updated_at: 3,
+        version_number: 2,
+        execution_number: 1,
+        approximate_seconds_before_timed_out: Some(3600),
+    };
+    pin("jobs-notify", &Notify { timestamp: 4, jobs: NotifyJobs { in_progress: vec![summary], queued: vec![] } });
+    pin("jobs-notify-next", &NotifyNext { timestamp: 4, execution: Some(execution) });
+    let rejected = JobRejected {
+        code: JobErrorCode::VersionMismatch,
+        message: "Expected version 99 but found version 1".into(),
+        timestamp: 4,
+        client_token: Some("t".into()),
+        execution_state: Some(JobExecutionState {
+            status: JobStatus::Queued,
+            status_details: StatusDetails::new(),
+            version_number: 1,
+        }),
+    };
+    pin("jobs-rejected", &rejected);
+    let event = JobExecutionEvent {
+        event_type: "JOB_EXECUTION".into(),
+        event_id: "e".into(),
+        timestamp: 4,
+        operation: "succeeded".into(),
+        job_id: JobId::new("reboot-7").unwrap(),
+        thing_arn: "arn:aws:iot:::thing/web-1".into(),
+        status: JobStatus::Succeeded,
+        status_details: StatusDetails::new(),
+    };
+    pin("event-job-execution", &event);
+    let presence = Presence {
+        client_id: "web-1".into(),
+        timestamp: 1_800_000_000_000,
+        event_type: "disconnected".into(),
+        session_identifier: "5".into(),
+        principal_identifier: "c".into(),
+        ip_address: None,
+        client_initiated_disconnect: Some(false),
+        disconnect_reason: Some(DisconnectReason::DuplicateClientId),
+        version_number: 3,
+        thing_name: Some("web-1".into()),
+    };
+    pin("event-presence", &presence);
+}
