@@ -9,14 +9,18 @@ use crate::places::Prefix;
 use crate::platform;
 use crate::settings::Settings;
 use muster_runtime::clock::Clock;
-use muster_runtime::tasks::{OnExit, TaskGroup};
+use muster_runtime::tasks::{OnExit, TaskError, TaskGroup};
 use muster_runtime::telemetry;
 use muster_wire::limits::SHUTDOWN_GRACE;
 use std::fs::{File, TryLockError};
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
+
+const LOCK_PATIENCE: Duration = Duration::from_secs(3);
+const LOCK_PAUSE: Duration = Duration::from_millis(100);
 
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(prefix: &Prefix) -> Result<(), Failure> {
@@ -32,7 +36,7 @@ pub async fn run(prefix: &Prefix) -> Result<(), Failure> {
             identity.name
         )));
     }
-    let Some(_lock) = lock(prefix)? else {
+    let Some(_lock) = wait_for_lock(prefix).await? else {
         let root = prefix.root().display();
         return Err(Failure::Outcome(format!("another agent runs with prefix {root}; stop that one first")));
     };
@@ -65,16 +69,44 @@ pub async fn run(prefix: &Prefix) -> Result<(), Failure> {
     .map_err(|error| Failure::because("the agent cannot start", error))?;
     info!(thing = %identity.name, prefix = %prefix.root().display(), version = env!("CARGO_PKG_VERSION"), "agent runs");
     let mut tasks = TaskGroup::new(stop.clone());
-    tasks.spawn("signals", OnExit::StopAll, wait_for_signal(stop.clone()));
     tasks.spawn("link", OnExit::StopAll, link::keep(target, to_send, say, stop.clone()));
     tasks.spawn("agent", OnExit::StopAll, async move {
         if let Err(error) = agent.run().await {
             error!(%error, "the agent cannot go on");
         }
     });
-    let ended = tasks.join(SHUTDOWN_GRACE).await;
+    let mut asked = false;
+    let ended = {
+        let mut joining = std::pin::pin!(tasks.join(SHUTDOWN_GRACE));
+        tokio::select! {
+            // Not cancelled but kept: the wait for the tasks goes on below.
+            ended = &mut joining => ended,
+            () = wait_for_signal() => {
+                asked = true;
+                stop.cancel();
+                joining.await
+            }
+        }
+    };
     info!("agent stopped; components go on");
-    ended.map_err(|error| Failure::because("the agent ended", error))
+    match ended {
+        // A task that obeys at once may be seen to end before its group sees the order.
+        Err(TaskError::Ended(_)) if asked => Ok(()),
+        ended => ended.map_err(|error| Failure::because("the agent ended", error)),
+    }
+}
+
+/// Takes the lock, with a little patience: an agent that was just killed holds it until the disk is done with its last
+/// write, and `status` holds it for a moment.
+async fn wait_for_lock(prefix: &Prefix) -> Result<Option<File>, Failure> {
+    let deadline = tokio::time::Instant::now() + LOCK_PATIENCE;
+    loop {
+        let taken = lock(prefix)?;
+        if taken.is_some() || tokio::time::Instant::now() >= deadline {
+            return Ok(taken);
+        }
+        tokio::time::sleep(LOCK_PAUSE).await;
+    }
 }
 
 /// Takes the lock of the prefix; `None` when another agent holds it. It is free again when the file is closed, also by
@@ -91,17 +123,15 @@ pub fn lock(prefix: &Prefix) -> Result<Option<File>, Failure> {
     }
 }
 
-async fn wait_for_signal(stop: CancellationToken) {
+async fn wait_for_signal() {
     let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
-        error!("cannot listen for signals");
-        return;
+        error!("cannot listen for signals; only SIGKILL ends this agent, which it also survives");
+        return std::future::pending().await;
     };
     tokio::select! {
         // Cancel-safe: a signal that was not taken stays, and nothing follows anyway.
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
-        () = stop.cancelled() => {}
     }
-    stop.cancel();
 }
