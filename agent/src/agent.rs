@@ -430,7 +430,7 @@ impl Agent {
     fn tell_step(&mut self, name: &ComponentName) {
         let Some(upgrade) = self.record(name).and_then(|record| record.upgrade) else { return };
         let details = step_details(&upgrade.step);
-        // Only a hint for people who watch: no token, no answer, no second try.
+        // Only a hint for people who watch: its answer is not waited for, and it is not sent twice.
         self.send_update(&upgrade.job, upgrade.execution, JobStatus::InProgress, details, ids::random_hex::<8>());
     }
 
