@@ -9,7 +9,7 @@ use crate::places::Prefix;
 use crate::platform;
 use crate::settings::Settings;
 use muster_runtime::clock::Clock;
-use muster_runtime::tasks::{OnExit, TaskError, TaskGroup};
+use muster_runtime::tasks::{OnExit, TaskGroup};
 use muster_runtime::telemetry;
 use muster_wire::limits::SHUTDOWN_GRACE;
 use std::fs::{File, TryLockError};
@@ -75,25 +75,19 @@ pub async fn run(prefix: &Prefix) -> Result<(), Failure> {
             error!(%error, "the agent cannot go on");
         }
     });
-    let mut asked = false;
     let ended = {
         let mut joining = std::pin::pin!(tasks.join(SHUTDOWN_GRACE));
         tokio::select! {
             // Not cancelled but kept: the wait for the tasks goes on below.
             ended = &mut joining => ended,
             () = wait_for_signal() => {
-                asked = true;
                 stop.cancel();
                 joining.await
             }
         }
     };
     info!("agent stopped; components go on");
-    match ended {
-        // A task that obeys at once may be seen to end before its group sees the order.
-        Err(TaskError::Ended(_)) if asked => Ok(()),
-        ended => ended.map_err(|error| Failure::because("the agent ended", error)),
-    }
+    ended.map_err(|error| Failure::because("the agent ended", error))
 }
 
 /// Takes the lock, with a little patience: an agent that was just killed holds it until the disk is done with its last

@@ -52,6 +52,8 @@ pub struct Action {
     pub step: Option<String>,
     /// Why it ended so, or what is missing.
     pub reason: Option<String>,
+    /// Whether it was offered to the connector; one that failed here before is not.
+    pub offered: bool,
     /// Who asked.
     pub by: PersonName,
     /// When it began.
@@ -333,6 +335,7 @@ fn begin(view: &View, component: &ComponentName, wanted: &Wanted, now: Timestamp
         state: ActionState::Queued,
         step: None,
         reason: None,
+        offered: true,
         by: wanted.by.clone(),
         created_at: now,
         updated_at: now,
@@ -355,7 +358,7 @@ fn begin(view: &View, component: &ComponentName, wanted: &Wanted, now: Timestamp
     {
         let reason =
             format!("not tried: this package failed here before ({before}); `muster upgrade --again` offers it");
-        finish(&fresh, ActionState::Failed, reason, now, plan);
+        finish(&Action { offered: false, ..fresh }, ActionState::Failed, reason, now, plan);
         return;
     }
     wait(plan, &fresh, "the connector has not taken the job yet");
@@ -371,9 +374,8 @@ fn failed_before<'a>(
     fresh: &Action,
 ) -> Option<String> {
     let tried = |action: &&Action| {
-        action.package_sha256 == fresh.package_sha256
-            && action.state.is_end()
-            && action.state != ActionState::Superseded
+        let ended = action.state.is_end() && action.state != ActionState::Superseded;
+        action.offered && ended && action.package_sha256 == fresh.package_sha256
     };
     match kept.filter(tried).max_by_key(|action| action.intent) {
         Some(action) if action.state == ActionState::Confirmed => None,

@@ -62,6 +62,8 @@ impl TaskGroup {
         let mut first_error = None;
         while !self.stop.is_cancelled() && !self.set.is_empty() {
             tokio::select! {
+                // A task that ends because of the stop, or that called for it, is no news.
+                biased;
                 // Cancel-safe: cancelled() holds no state.
                 () = self.stop.cancelled() => {}
                 // Cancel-safe: join_next_with_id() keeps the task in the set until it returns.
@@ -174,6 +176,16 @@ mod tests {
         group.spawn("quitter", OnExit::StopAll, async {});
         assert_eq!(group.join(Duration::from_secs(5)).await, Err(TaskError::Ended("quitter".into())));
         assert!(stop.is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn a_task_may_call_for_the_stop_and_end() {
+        for _ in 0..100 {
+            let stop = CancellationToken::new();
+            let mut group = TaskGroup::new(stop.clone());
+            group.spawn("signals", OnExit::StopAll, async move { stop.cancel() });
+            assert_eq!(group.join(Duration::from_secs(5)).await, Ok(()));
+        }
     }
 
     #[tokio::test(start_paused = true)]
