@@ -33,7 +33,8 @@ impl Host {
     pub fn try_enrol(fleet: &Fleet, name: &str, token: &str) -> (Self, Output) {
         let prefix = fleet.root().join("hosts").join(name);
         fs::create_dir_all(&prefix).expect("a folder in the fleet's");
-        let (ca, token_file) = (fleet.root().join("ca.pem"), fleet.root().join(format!("{name}.token")));
+        // Of this host alone: others may be enrolling at the same time.
+        let [ca, token_file] = ["ca.pem", "token"].map(|kind| fleet.root().join(format!("{name}.{kind}")));
         fs::write(&ca, fleet.ca_pem()).expect("a file in the fleet's folder");
         fs::write(&token_file, token).expect("a file in the fleet's folder");
         let programs = fleet.programs().clone();
