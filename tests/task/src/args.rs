@@ -23,7 +23,7 @@ pub const USAGE: &str = "\
 usage: cargo demo [--] [ARGS of `muster demo`]
        cargo verify [--only STEP]...
 
-`cargo verify` runs, in this order: fmt clippy build faults test doc shell";
+`cargo verify` runs, in this order: fmt clippy build faults python test doc shell";
 
 /// Reads the words after the program name. A `--` between the task and its arguments is dropped,
 /// so that `cargo demo -- --once` and `cargo demo --once` mean the same.

@@ -47,6 +47,11 @@ impl Tree {
         &self.root
     }
 
+    /// The folder that cargo builds into.
+    pub fn target(&self) -> &Path {
+        self.binaries.parent().unwrap_or(&self.binaries)
+    }
+
     /// The path of a release binary, whether it has been built or not.
     pub fn binary(&self, name: &str) -> PathBuf {
         self.binaries.join(format!("{name}{}", env::consts::EXE_SUFFIX))

@@ -1,5 +1,6 @@
 //! `verify`: every check of the project in order, each named and timed; the first failure ends the run.
 
+mod python;
 mod report;
 mod shell;
 
@@ -26,6 +27,8 @@ enum Action {
     Cargo { env: &'static [(&'static str, &'static str)], args: &'static [&'static str] },
     /// A copy of a built binary under a second name.
     Keep { binary: &'static str, name: &'static str },
+    /// A Python environment with the foreign clients of the tests, where there is a Python.
+    Python,
     /// shellcheck on every shell script, where it is installed.
     Shellcheck,
 }
@@ -49,6 +52,7 @@ pub const STEPS: &[Step] = &[
             cargo(BUILD_BINARIES),
         ],
     },
+    Step { name: "python", claim: "the foreign clients of the tests are there", actions: &[Action::Python] },
     Step {
         name: "test",
         claim: "unit, property and end-to-end tests pass",
@@ -111,6 +115,7 @@ fn run_step(tree: &Tree, step: &Step) -> Result<Outcome, String> {
                 }
             }
             Action::Keep { binary, name } => keep(tree, binary, name)?,
+            Action::Python => outcome = python::prepare(tree)?,
             Action::Shellcheck => outcome = shell::check(tree.root())?,
         }
     }
@@ -151,6 +156,11 @@ fn by_hand(tree: &Tree, action: &Action) -> String {
         }
         Action::Keep { binary, name } => {
             format!("cp '{}' '{}'", tree.binary(binary).display(), tree.binary(name).display())
+        }
+        Action::Python => {
+            let folder = tree.target().join("python");
+            let folder = folder.display();
+            format!("python3 -m venv '{folder}' && '{folder}/bin/python' -m pip install -r {}", python::REQUIREMENTS)
         }
         Action::Shellcheck => format!("shellcheck {}", shell::PATTERNS),
     }

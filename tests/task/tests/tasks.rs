@@ -112,6 +112,7 @@ fn verify_runs_every_step_in_order() {
         assert!(row.unwrap().ends_with("  ok"), "{summary}");
     }
     assert!(summary.contains("skipped: there is no shell script"));
+    assert!(summary.contains("skipped: there is no tests/aws/requirements.txt"));
     assert!(summary.contains("\ntotal "));
 }
 
@@ -166,4 +167,54 @@ fn a_mistake_on_the_command_line_is_told_and_nothing_runs() {
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("`verify` has no step \"lint\""));
     assert!(bench.calls().is_empty());
+}
+
+/// `verify --only python` on a machine whose only other program is a stand-in for Python, if that.
+fn verify_python(bench: &Bench, with_python: bool, requirements: &str) -> Output {
+    let programs = bench.dir.join("programs");
+    let python = programs.join("python3");
+    fs::create_dir_all(bench.dir.join("source/tests/aws")).unwrap();
+    fs::write(bench.dir.join("source/tests/aws/requirements.txt"), requirements).unwrap();
+    fs::create_dir_all(&programs).unwrap();
+    if with_python && !python.exists() {
+        std::os::unix::fs::symlink(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fake-python.sh"), &python).unwrap();
+    }
+    bench.command(&["verify", "--only", "python"]).env("PATH", &programs).output().unwrap()
+}
+
+#[test]
+fn without_python_the_step_is_skipped() {
+    let bench = Bench::new("no_python");
+    let output = verify_python(&bench, false, "paho-mqtt==1\n");
+    let stdout = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{stdout}");
+    assert!(stdout.contains("skipped: no python3"), "{stdout}");
+}
+
+#[test]
+fn an_environment_is_made_once_for_each_list_of_packages() {
+    let bench = Bench::new("python");
+    let made = ["-m venv --clear DIR/python", "-m pip install"];
+    let found = "-c import awsiot, paho.mqtt";
+    for (requirements, want) in [("a==1\n", &made[..]), ("a==1\n", &[found][..]), ("a==2\n", &made[..])] {
+        let _ = fs::remove_file(bench.dir.join("calls"));
+        let output = verify_python(&bench, true, requirements);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        let calls: Vec<String> =
+            bench.calls().iter().map(|call| call.replace(bench.dir.to_str().unwrap(), "DIR")).collect();
+        assert_eq!(calls.len(), want.len(), "{calls:?}");
+        assert!(calls.iter().zip(want).all(|(call, want)| call.starts_with(want)), "{calls:?}");
+    }
+}
+
+#[test]
+fn a_pip_that_fails_fails_the_step_and_leaves_nothing_that_looks_whole() {
+    let bench = Bench::new("pip_fails").failing_at("-m pip");
+    for _ in 0..2 {
+        let output = verify_python(&bench, true, "a==1\n");
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains("pip cannot install tests/aws/requirements.txt"), "{stderr}");
+        assert!(stderr.contains("/python/bin/python' -m pip install -r tests/aws/requirements.txt"), "{stderr}");
+    }
 }
