@@ -1,0 +1,123 @@
+//! Clients that we did not write: the AWS IoT Device SDK for Python and Eclipse paho, driven by the scripts in `tests/aws`.
+//!
+//! Each script prints one line for each of its checks. How many there must be is written here, so that a check that is
+//! not run any more is noticed.
+
+use muster_tests::fleet::{Fleet, Output, Programs};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/aws");
+const DEADLINE: Duration = Duration::from_secs(300);
+
+#[derive(Clone, Copy)]
+enum Mqtt {
+    V3,
+    V5,
+}
+
+/// Runs a script against a new fleet. Without a Python on this machine it says so and checks nothing.
+#[track_caller]
+fn run(script: &str, mqtt: Mqtt, checks: usize) {
+    let Some(python) = python() else {
+        eprintln!("skipped: {script} needs python3");
+        return;
+    };
+    let fleet = Fleet::start();
+    let work = fleet.root().join("aws");
+    fs::create_dir(&work).expect("a new folder in the fleet's");
+    let mut command = Command::new(python);
+    command.arg(Path::new(SCRIPTS).join(script)).env("PYTHONDONTWRITEBYTECODE", "1");
+    command.args(["--host", "localhost", "--port", &fleet.address().port().to_string()]);
+    command.args(["--mqtt", if matches!(mqtt, Mqtt::V3) { "3" } else { "5" }]);
+    command.arg("--muster").arg(&fleet.programs().muster).arg("--data").arg(fleet.data()).arg("--work").arg(&work);
+    let output = Output::of(command, DEADLINE).succeeded();
+    let passed = output.stdout.lines().filter(|line| line.starts_with("ok ")).count();
+    assert_eq!(passed, checks, "checks of {script}:\n{}", output.stdout);
+}
+
+/// The Python that `cargo verify` prepared; none where there is no Python to prepare one with.
+#[track_caller]
+fn python() -> Option<PathBuf> {
+    let programs = Programs::find();
+    let target = programs.muster.ancestors().nth(2).expect("a program lies in a folder of the target folder");
+    let wanted = fs::read_to_string(Path::new(SCRIPTS).join("requirements.txt")).expect("a file of the sources");
+    if fs::read_to_string(target.join("python/requirements.txt")).is_ok_and(|made| made == wanted) {
+        return Some(target.join("python/bin/python"));
+    }
+    let here = Command::new("python3").arg("--version").output().is_ok();
+    assert!(!here, "the Python of the tests is missing; `cargo verify --only python` prepares it");
+    None
+}
+
+#[test]
+fn the_second_shadow_client_works_over_mqtt_3() {
+    run("shadow_v2.py", Mqtt::V3, 24);
+}
+
+#[test]
+fn the_second_shadow_client_works_over_mqtt_5() {
+    run("shadow_v2.py", Mqtt::V5, 24);
+}
+
+#[test]
+fn the_first_shadow_client_works_over_mqtt_3() {
+    run("shadow_v1.py", Mqtt::V3, 11);
+}
+
+#[test]
+fn the_first_shadow_client_works_over_mqtt_5() {
+    run("shadow_v1.py", Mqtt::V5, 11);
+}
+
+#[test]
+fn shadows_keep_the_rules_over_mqtt_3() {
+    run("shadow_rules.py", Mqtt::V3, 24);
+}
+
+#[test]
+fn shadows_keep_the_rules_over_mqtt_5() {
+    run("shadow_rules.py", Mqtt::V5, 24);
+}
+
+#[test]
+fn the_second_jobs_client_works_over_mqtt_3() {
+    run("jobs_v2.py", Mqtt::V3, 17);
+}
+
+#[test]
+fn the_second_jobs_client_works_over_mqtt_5() {
+    run("jobs_v2.py", Mqtt::V5, 17);
+}
+
+#[test]
+fn the_first_jobs_client_works_over_mqtt_3() {
+    run("jobs_v1.py", Mqtt::V3, 4);
+}
+
+#[test]
+fn the_first_jobs_client_works_over_mqtt_5() {
+    run("jobs_v1.py", Mqtt::V5, 4);
+}
+
+#[test]
+fn jobs_keep_the_rules_over_mqtt_3() {
+    run("jobs_rules.py", Mqtt::V3, 8);
+}
+
+#[test]
+fn jobs_keep_the_rules_over_mqtt_5() {
+    run("jobs_rules.py", Mqtt::V5, 8);
+}
+
+#[test]
+fn paho_finds_the_limits_and_the_policy_over_mqtt_3() {
+    run("broker_paho.py", Mqtt::V3, 22);
+}
+
+#[test]
+fn paho_finds_the_limits_and_the_policy_over_mqtt_5() {
+    run("broker_paho.py", Mqtt::V5, 22);
+}
