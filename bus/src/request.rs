@@ -131,7 +131,7 @@ pub struct Assign {
     pub thing: ThingName,
     /// The stored job.
     pub job: JobId,
-    /// Counts down when the execution is durable.
+    /// Counts down when the execution is durable, or when it could not be made.
     pub done: Option<Arc<Latch>>,
 }
 
@@ -177,6 +177,7 @@ impl Inbound {
 #[derive(Debug)]
 pub struct Latch {
     left: AtomicUsize,
+    failed: AtomicUsize,
     open: Notify,
 }
 
@@ -184,22 +185,25 @@ impl Latch {
     /// A latch for `count` events.
     #[must_use]
     pub fn new(count: usize) -> Arc<Self> {
-        Arc::new(Self { left: AtomicUsize::new(count), open: Notify::new() })
+        Arc::new(Self { left: AtomicUsize::new(count), failed: AtomicUsize::new(0), open: Notify::new() })
     }
 
-    /// One event happened.
-    pub fn count_down(&self) {
+    /// One event is over, well or not.
+    pub fn count_down(&self, well: bool) {
+        if !well {
+            self.failed.fetch_add(1, Ordering::AcqRel);
+        }
         if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.open.notify_waiters();
         }
     }
 
-    /// Waits until every event has happened.
-    pub async fn wait(&self) {
+    /// Waits until every event is over. Returns how many did not go well.
+    pub async fn wait(&self) -> usize {
         loop {
             let opened = self.open.notified();
             if self.left.load(Ordering::Acquire) == 0 {
-                return;
+                return self.failed.load(Ordering::Acquire);
             }
             opened.await;
         }

@@ -53,6 +53,7 @@ pub struct Action {
     /// Why it ended so, or what is missing.
     pub reason: Option<String>,
     /// Whether it was offered to the connector; one that failed here before is not.
+    #[serde(default = "yes")]
     pub offered: bool,
     /// Who asked.
     pub by: PersonName,
@@ -60,6 +61,10 @@ pub struct Action {
     pub created_at: Timestamp,
     /// When its state last changed.
     pub updated_at: Timestamp,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// What an operator wants of one component on this connector: the newest intent that selects it.

@@ -175,10 +175,16 @@ pub mod key {
     use super::{ComponentName, JobId, Key, Kind, ThingName, Version};
     use muster_wire::id::ShadowName;
 
+    /// The prefix of all shadows of a thing.
+    #[must_use]
+    pub fn shadows(thing: &ThingName) -> Key {
+        Key::new(Kind::Shadow).part(thing)
+    }
+
     /// A shadow of a thing; the classic one has an empty name.
     #[must_use]
     pub fn shadow(thing: &ThingName, shadow: Option<&ShadowName>) -> Key {
-        Key::new(Kind::Shadow).part(thing).part(shadow.map_or("", ShadowName::as_str))
+        shadows(thing).part(shadow.map_or("", ShadowName::as_str))
     }
 
     /// A connector.

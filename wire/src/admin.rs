@@ -179,7 +179,8 @@ pub struct AddConnector {
     /// Free text for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// The connector exists already and has not enrolled: make a new token, and the old one invalid. Nothing else changes.
+    /// The connector exists already: make a new token, and the old one invalid. Nothing else changes. One that enrolled
+    /// before keeps its certificate until the new token is used, and its history for good.
     #[serde(default)]
     pub renew: bool,
 }
@@ -283,13 +284,29 @@ pub struct PublishComponent {
 /// [`Verb::ComponentList`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ListComponents {}
+pub struct ListComponents {
+    /// Only what comes after this one: the `next` of the page before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<ComponentVersion>,
+}
 
-/// Answer to [`ListComponents`]: by name, then by time of publication.
+/// A version of a component.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ComponentVersion {
+    /// Component.
+    pub name: ComponentName,
+    /// Version.
+    pub version: Version,
+}
+
+/// One page of published versions: by name, then by version as text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ComponentList {
-    /// Every published version.
+    /// The page.
     pub components: Vec<PublishedComponent>,
+    /// Where the next page starts; absent on the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<ComponentVersion>,
 }
 
 /// [`Verb::Upgrade`].

@@ -12,6 +12,11 @@ pub const CONNECT_BYTES_MAX: usize = 16 * 1024;
 pub const SHADOW_DOCUMENT_BYTES_MAX: usize = 8 * 1024;
 /// Deepest nesting below `desired` or `reported`. The literal AWS message names 6.
 pub const SHADOW_DEPTH_MAX: usize = 6;
+/// Most values (scalars, also inside arrays) below `desired` and `reported` together. Each has a time in the metadata,
+/// and the document before and after an update must fit one message: asserted below.
+pub const SHADOW_LEAVES_MAX: usize = 1600;
+/// Most shadows of one thing, deleted ones included, since their versions are kept. AWS IoT Core has no limit.
+pub const SHADOWS_PER_THING_MAX: usize = 100;
 /// Longest client token of a shadow or job request.
 pub const CLIENT_TOKEN_BYTES_MAX: usize = 64;
 /// Largest job document as JSON. AWS IoT Core's figure.
@@ -46,7 +51,7 @@ pub const OUTBOX_MESSAGES_MAX: usize = 1000;
 /// Bytes waiting for one connection, for the same reason.
 pub const OUTBOX_BYTES_MAX: usize = 1024 * 1024;
 /// Requests waiting for one partition worker; past it the door stops reading from the connections that ask.
-pub const PARTITION_QUEUE_MAX: usize = 16 * 1024;
+pub const PARTITION_QUEUE_MAX: usize = 4 * 1024;
 /// Requests that one worker takes into one durable commit. Larger gains little: the flush is already shared.
 pub const COMMIT_BATCH_MAX: usize = 256;
 /// Connections in TLS handshake or before CONNECT at one time; more wait in the accept queue of the kernel. A silent one
@@ -62,6 +67,8 @@ pub const ARTIFACT_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
 pub const UNPACKED_BYTES_MAX: u64 = 8 * 1024 * 1024 * 1024;
 /// Most files in one component package.
 pub const PACKAGE_FILES_MAX: usize = 100_000;
+/// Longest description of a connector or a component.
+pub const DESCRIPTION_BYTES_MAX: usize = 1024;
 /// Actions that one listing returns.
 pub const ACTIONS_LISTED_MAX: usize = 1000;
 /// Finished actions kept for each connector; older ones are deleted.
@@ -104,7 +111,21 @@ pub const RETRY_CAP: Duration = Duration::from_secs(60);
 /// How long a shutdown waits for its tasks.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 
-const _: () =
-    assert!(SHADOW_DOCUMENT_BYTES_MAX * 4 < PAYLOAD_BYTES_MAX, "previous and current with metadata fit a packet");
+/// `{"timestamp":1800000000},` is what one value adds to the metadata.
+const LEAF_METADATA_BYTES: usize = 25;
+const _: () = assert!(
+    2 * (2 * SHADOW_DOCUMENT_BYTES_MAX + SHADOW_LEAVES_MAX * LEAF_METADATA_BYTES) < PAYLOAD_BYTES_MAX,
+    "the documents before and after an update, with metadata, fit a message"
+);
 const _: () = assert!(JOB_DOCUMENT_BYTES_MAX * 2 < PAYLOAD_BYTES_MAX, "a job document fits a packet");
 const _: () = assert!(PAYLOAD_BYTES_MAX < PACKET_BYTES_MAX && PACKET_BYTES_MAX < OUTBOX_BYTES_MAX);
+
+/// Connections of one address in TLS handshake or before CONNECT; more are closed at once. An eighth of
+/// [`HANDSHAKES_MAX`]: one address cannot hold the door shut, and hundreds of hosts behind one NAT still return together.
+pub const HANDSHAKES_PER_ADDRESS_MAX: usize = 512;
+/// HTTP connections of clients without a usable certificate; more get a 503. A slow reader holds about 200 KB.
+pub const HTTP_ANONYMOUS_MAX: usize = 256;
+/// The same for one address, so that one alone cannot keep all others from enrolling.
+pub const HTTP_ANONYMOUS_PER_ADDRESS_MAX: usize = 64;
+/// Life of such a connection, whatever moves on it: enough for the agent's binary on a slow line.
+pub const HTTP_ANONYMOUS_DEADLINE: Duration = Duration::from_secs(10 * 60);

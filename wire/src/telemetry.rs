@@ -26,3 +26,11 @@ pub struct HostTelemetry {
     /// Resident memory of the agent itself, bytes.
     pub agent_memory_bytes: u64,
 }
+
+impl HostTelemetry {
+    /// Whether every number has a JSON form.
+    #[must_use]
+    pub fn is_finite(&self) -> bool {
+        self.cpu_percent.is_finite() && self.load_1m.is_none_or(f32::is_finite)
+    }
+}

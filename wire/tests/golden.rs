@@ -176,7 +176,7 @@ fn the_requests_and_answers_of_operators() {
         description: String::new(),
     };
     pin("op-component-publish", &publish);
-    pin("op-component-listed", &Reply::Ok(ComponentList { components: vec![published()] }));
+    pin("op-component-listed", &Reply::Ok(ComponentList { components: vec![published()], next: None }));
     pin(
         "op-upgrade",
         &Upgrade {

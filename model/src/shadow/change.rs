@@ -8,7 +8,7 @@ use super::document::ShadowDoc;
 use super::metadata::{SentMap, Stamp, StampedMapNow};
 use super::request::{SectionPatch, StatePatch, UpdateRequest};
 use muster_wire::codec::Encoding;
-use muster_wire::limits::SHADOW_DOCUMENT_BYTES_MAX;
+use muster_wire::limits::{SHADOW_DOCUMENT_BYTES_MAX, SHADOW_LEAVES_MAX};
 use muster_wire::shadow::ShadowError;
 use muster_wire::time::Timestamp;
 use serde::ser::SerializeMap;
@@ -39,7 +39,7 @@ pub struct Updated<'a> {
 /// Version: grows by one, also when no value changes. The first update makes the shadow; one that was deleted goes on
 /// with its version.
 /// Errors: 409 when the version is not the wanted one, 413 when `desired` and `reported` would be larger than
-/// [`SHADOW_DOCUMENT_BYTES_MAX`]; then `doc` is untouched.
+/// [`SHADOW_DOCUMENT_BYTES_MAX`] or hold more than [`SHADOW_LEAVES_MAX`] values; then `doc` is untouched.
 pub fn update<'a>(
     doc: &'a mut ShadowDoc,
     request: &'a UpdateRequest,
@@ -54,11 +54,13 @@ pub fn update<'a>(
         Previous::Keep => Some(doc.live.then(|| doc.clone())),
         Previous::Drop => None,
     };
-    // A merge is never larger than both of its parts, so only what may become too large is tried on a copy.
-    if doc.state_bytes() + request.state.bytes() > SHADOW_DOCUMENT_BYTES_MAX {
+    // A merge is never larger than both of its parts, and a leaf has at least two bytes, so only what may become too
+    // large is tried on a copy.
+    let bytes = doc.state_bytes() + request.state.bytes();
+    if bytes > SHADOW_DOCUMENT_BYTES_MAX || bytes / 2 > SHADOW_LEAVES_MAX {
         let mut trial = doc.clone();
         trial.merge(&request.state, seconds);
-        if trial.state_bytes() > SHADOW_DOCUMENT_BYTES_MAX {
+        if trial.state_bytes() > SHADOW_DOCUMENT_BYTES_MAX || trial.leaves() > SHADOW_LEAVES_MAX {
             return Err(ShadowError::new(413, "The payload exceeds the maximum size allowed"));
         }
         *doc = trial;

@@ -86,6 +86,13 @@ impl ShadowDoc {
         json_bytes(&State { desired: self.desired(), reported: self.reported() })
     }
 
+    /// Values below `desired` and `reported` together: each has a time in the metadata.
+    #[must_use]
+    pub fn leaves(&self) -> usize {
+        let sections = [self.desired_metadata(), self.reported_metadata()];
+        sections.into_iter().flatten().flat_map(MetadataMap::values).map(Metadata::leaves).sum()
+    }
+
     /// Merges `patch`; the leaves it names are stamped with `seconds`.
     pub(super) fn merge(&mut self, patch: &StatePatch, seconds: i64) {
         match patch {

@@ -25,6 +25,16 @@ pub enum Metadata {
 }
 
 impl Metadata {
+    /// Leaves at and below this place.
+    #[must_use]
+    pub fn leaves(&self) -> usize {
+        match self {
+            Self::Leaf(_) => 1,
+            Self::Array(elements) => elements.iter().map(Self::leaves).sum(),
+            Self::Object(fields) => fields.values().map(Self::leaves).sum(),
+        }
+    }
+
     /// Every leaf of `value` was set at `seconds`.
     #[must_use]
     pub fn stamp(value: &Value, seconds: i64) -> Self {

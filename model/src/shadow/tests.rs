@@ -395,3 +395,23 @@ fn the_stored_form_is_compact() {
     );
     assert_eq!(serde_json::from_str::<ShadowDoc>(&stored).unwrap(), doc);
 }
+
+#[test]
+fn the_largest_documents_fit_a_message() {
+    let update = |count: usize| {
+        let payload = serde_json::json!({ "state": { "reported": { "a": vec![1; count] } } }).to_string();
+        parse_update(payload.as_bytes(), Encoding::Json).unwrap()
+    };
+    let most = muster_wire::limits::SHADOW_LEAVES_MAX;
+    let mut doc = ShadowDoc::default();
+    let refused = super::update(&mut doc, &update(most + 1), Timestamp::from_seconds(1), Previous::Keep).map(drop);
+    assert_eq!(refused.unwrap_err().code, 413);
+    assert_eq!(doc, ShadowDoc::default());
+    for _ in 0..2 {
+        let request = update(most);
+        let updated =
+            super::update(&mut doc, &request, Timestamp::from_seconds(1_800_000_000), Previous::Keep).unwrap();
+        let documents = updated.documents(Encoding::Json).unwrap();
+        assert!(documents.len() < muster_wire::limits::PAYLOAD_BYTES_MAX, "{} bytes", documents.len());
+    }
+}

@@ -115,6 +115,14 @@ impl<'a> Batch<'a> {
             .collect()
     }
 
+    /// How many records there are under `prefix`, counted up to `most`.
+    pub(super) fn count(&self, prefix: &Key, most: usize) -> Result<usize, ServiceError> {
+        let fresh = self.seen.iter().filter(|(key, seen)| {
+            seen.written && matches!(seen.expect, Expect::Absent) && key.starts_with(prefix.as_bytes())
+        });
+        Ok(self.store.scan_after(prefix.as_bytes(), None, most)?.len() + fresh.count())
+    }
+
     pub(super) fn answer(&mut self, connection: Arc<dyn Connection>, tag: Tag, answer: Answer) {
         self.said.push(Said::Answer { connection, tag, answer });
     }
@@ -171,7 +179,10 @@ impl<'a> Batch<'a> {
             })
         };
         let committed = outcome.is_ok();
-        for said in self.said {
+        // Views first: whoever is answered may ask for them at once.
+        let (calls, said): (Vec<Said>, Vec<Said>) =
+            self.said.into_iter().partition(|said| matches!(said, Said::Then(_)));
+        for said in calls.into_iter().chain(said) {
             match said {
                 Said::Answer { connection, tag, answer } => {
                     connection.answer(tag, if committed { answer } else { Answer::failed() });

@@ -96,6 +96,9 @@ pub(super) fn time_out(shared: &Shared, batch: &mut Batch<'_>, thing: &ThingName
             desk.put(after)?;
         }
     }
+    if let Some(next) = desk.executions.iter().filter_map(Execution::times_out_at).min() {
+        shared.timers.set(next, thing);
+    }
     desk.close()
 }
 

@@ -166,7 +166,7 @@ impl Service {
         let views = RwLock::default();
         let shared = Arc::new(Shared { store, bus, clock, config, fleet, views, timers: Timers::default() });
         worker::prepare(&shared)?;
-        let fleet_worker = FleetWorker::new(shared.clone())?;
+        let fleet_worker = FleetWorker::new(shared.clone());
         let mut threads = Vec::new();
         for (number, inbox) in inboxes.partitions.into_iter().enumerate() {
             let worker = worker::Worker::new(shared.clone());

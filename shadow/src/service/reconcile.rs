@@ -21,7 +21,7 @@ use muster_wire::topic::{Topic, ViewTopic};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 /// Looks at one connector: plans, does what the plan says, refreshes the view.
 pub(super) fn look(
@@ -96,26 +96,26 @@ fn wanted(fleet: &FleetState, connector: &Connector) -> BTreeMap<ComponentName, 
     newest
 }
 
-/// Reads a section of the shadow `components`. An entry that is not of the wanted shape is left out and logged: one
-/// strange report must not hide the others.
+/// Reads a section of the shadow `components`. An entry that is not of the wanted shape is left out: one strange report
+/// must not hide the others. It is a device's fault, so it is logged for those who look for it only.
 fn section<T: serde::de::DeserializeOwned>(
     thing: &ThingName,
     name: &'static str,
     section: Option<&Map<String, Value>>,
 ) -> BTreeMap<ComponentName, T> {
     let mut read = BTreeMap::new();
+    let mut strange = Vec::new();
     for (component, value) in section.into_iter().flatten() {
         match (ComponentName::new(component), serde_json::from_value(value.clone())) {
             (Ok(component), Ok(value)) => {
                 read.insert(component, value);
             }
-            (_, Err(error)) => {
-                warn!(%thing, component, section = name, %error, "an entry of the shadow components is not usable")
-            }
-            (Err(error), _) => {
-                warn!(%thing, component, section = name, %error, "an entry of the shadow components is not usable")
-            }
+            (Err(error), _) => strange.push(error.to_string()),
+            (Ok(component), Err(error)) => strange.push(format!("{component}: {error}")),
         }
+    }
+    if let Some(first) = strange.first() {
+        debug!(%thing, section = name, entries = strange.len(), first, "entries of the shadow components are not usable");
     }
     read
 }

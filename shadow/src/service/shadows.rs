@@ -9,6 +9,7 @@ use muster_bus::{Answer, Deliveries, Message, Request};
 use muster_model::shadow::{self, Previous, ShadowDoc, UpdateRequest};
 use muster_wire::codec::Encoding;
 use muster_wire::id::{ShadowName, ThingName};
+use muster_wire::limits::SHADOWS_PER_THING_MAX;
 use muster_wire::shadow::{ShadowError, ShadowRejected};
 use muster_wire::topic::{ShadowTopic, ShadowVerb, Topic};
 
@@ -89,7 +90,12 @@ pub(super) fn apply(
     encoding: Encoding,
 ) -> Result<Result<(), ShadowError>, ServiceError> {
     let record = key::shadow(which.thing, which.shadow);
-    let mut doc = batch.get::<ShadowDoc>(&record)?.unwrap_or_default();
+    let known = batch.get::<ShadowDoc>(&record)?;
+    if known.is_none() && batch.count(&key::shadows(which.thing), SHADOWS_PER_THING_MAX)? >= SHADOWS_PER_THING_MAX {
+        let message = format!("The thing has {SHADOWS_PER_THING_MAX} shadows; no more are kept");
+        return Ok(Err(ShadowError::new(429, message)));
+    }
+    let mut doc = known.unwrap_or_default();
     let documents = which.topic(ShadowTopic::Documents).to_string();
     let previous = if bus.wanted(which.thing, &documents) { Previous::Keep } else { Previous::Drop };
     let updated = match shadow::update(&mut doc, update, batch.now, previous) {

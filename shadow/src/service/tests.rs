@@ -303,6 +303,9 @@ fn enrolment_refuses_everything_that_is_not_the_token_of_this_connector() {
     let renewed = rig.operator("connector-add", json!({ "name": "b", "renew": true })).unwrap();
     assert_eq!(refused(rig.enrol(&second, "b", &csr_b), "is not valid"), RejectionCode::Forbidden);
     assert!(rig.enrol(renewed["token"].as_str().unwrap(), "b", &csr_b).is_ok());
+    // A lost host comes back under its name with an operator's yes.
+    let again = rig.operator("connector-add", json!({ "name": "b", "renew": true })).unwrap();
+    assert!(rig.enrol(again["token"].as_str().unwrap(), "b", &csr_b).is_ok());
 }
 
 #[test]
@@ -332,6 +335,12 @@ fn operators_learn_why_they_are_refused() {
         ("connector-add", json!({ "name": "a" }), "conflict", "a connector is called a already"),
         ("connector-show", json!({ "name": "z" }), "not-found", "no connector is called z"),
         ("connector-add", json!({ "name": "a/b" }), "invalid", "character '/' is not allowed"),
+        (
+            "job-create",
+            json!({ "job_id": "upgrade-1", "targets": ["a"], "document": {} }),
+            "invalid",
+            "kept for upgrades",
+        ),
         ("component-publish", other, "conflict", "web 1 is published already with other content"),
         ("component-publish", forged, "forbidden", "the signature is not the publisher's"),
         ("component-publish", missing, "not-found", "the package was not uploaded"),
@@ -449,4 +458,79 @@ fn an_execution_that_takes_too_long_times_out() {
     assert_eq!(rig.delivered("$aws/things/t/jobs/notify-next").get("execution"), None);
     let late = rig.job("t", "j/update", json!({ "status": "SUCCEEDED" }));
     assert_eq!(late["code"], "InvalidStateTransition");
+}
+
+#[test]
+fn one_things_nonsense_stays_its_own() {
+    let mut rig = Rig::new();
+    rig.add("a");
+    rig.add("b");
+    rig.shadow(
+        "a",
+        "components",
+        &json!({ "state": { "reported": { "web": 5, "../x": {}, "db": { "version": 1 } } } }),
+    );
+    let payload = r#"{"at":1,"cpu_percent":1e300,"memory_total_bytes":1,"memory_available_bytes":1,"disk_total_bytes":1,
+        "disk_available_bytes":1,"uptime_s":1,"agent_memory_bytes":1}"#;
+    let tag = rig.publish(Role::Connector, "a", "muster/things/a/telemetry/host", payload);
+    rig.until(tag);
+    let listed = rig.operator("connector-list", json!({})).unwrap();
+    let list: muster_wire::admin::ConnectorList = serde_json::from_value(listed).unwrap();
+    assert_eq!(list.connectors.len(), 2);
+    assert!(list.connectors.iter().all(|view| view.telemetry.is_none() && view.components.is_empty()));
+}
+
+#[test]
+fn a_thing_has_a_bounded_number_of_shadows() {
+    let mut rig = Rig::new();
+    let most = muster_wire::limits::SHADOWS_PER_THING_MAX;
+    for n in 0..=most {
+        rig.shadow("a", &format!("s{n}"), &json!({ "state": { "reported": { "x": 1 } } }));
+    }
+    let refused = rig.delivered(&format!("$aws/things/a/shadow/name/s{most}/update/rejected"));
+    assert_eq!(refused["code"], 429);
+    rig.shadow("a", "s0", &json!({ "state": { "reported": { "x": 2 } } }));
+    while rig.delivered("$aws/things/a/shadow/name/s0/update/accepted")["version"] != 2 {}
+}
+
+#[test]
+fn listings_come_in_pages_that_fit() {
+    let mut rig = Rig::new();
+    let description = "d".repeat(1000);
+    for n in 0..300 {
+        rig.operator("connector-add", json!({ "name": format!("h{n}"), "description": description })).unwrap();
+    }
+    let (mut names, mut after) = (Vec::new(), Value::Null);
+    loop {
+        let page = rig.operator("connector-list", json!({ "after": after })).unwrap();
+        names.extend(page["connectors"].as_array().unwrap().iter().map(|view| view["name"].clone()));
+        after = page["next"].clone();
+        if after.is_null() {
+            break;
+        }
+    }
+    names.dedup();
+    assert_eq!(names.len(), 300);
+}
+
+#[test]
+fn a_job_that_was_cut_off_is_finished_at_the_next_start() {
+    let mut rig = Rig::new();
+    rig.operator("job-create", json!({ "job_id": "j", "targets": ["t"], "document": { "do": "it" } })).unwrap();
+    // As a crash would leave it: the job is there, its executions are not.
+    let (job, things) = (JobId::new("k").unwrap(), vec![ThingName::new("u").unwrap()]);
+    let (store, now) = (rig.store.clone(), rig.clock.now());
+    let mut batch = batch::Batch::new(store.as_ref(), now);
+    let by = muster_wire::id::PersonName::new("admin").unwrap();
+    let record = crate::records::Job { id: job.clone(), document: Default::default(), assigned: false, by, at: now };
+    batch.put(&crate::records::key::job(&job), &record).unwrap();
+    let things = crate::records::JobThings { job: job.clone(), things };
+    batch.put(&crate::records::key::job_things(&job), &things).unwrap();
+    batch.commit(rig.bus.as_ref()).unwrap();
+    rig.start();
+    // The fleet's worker answers after it has finished what was left.
+    rig.operator("component-list", json!({})).unwrap();
+    assert_eq!(rig.job("u", "start-next", json!({}))["execution"]["jobId"], "k");
+    let mut batch = batch::Batch::new(store.as_ref(), now);
+    assert!(batch.get::<crate::records::Job>(&crate::records::key::job(&job)).unwrap().unwrap().assigned);
 }

@@ -5,7 +5,7 @@ use muster_bus::{Inbound, Requests, Submitted};
 use muster_wire::id::ThingName;
 use muster_wire::limits::RESCAN_INTERVAL;
 use muster_wire::time::Timestamp;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,16 +19,25 @@ pub(super) struct Timers {
     stopped: Condvar,
 }
 
+/// One moment for each thing: the earliest. A look at the thing sets the next one.
 #[derive(Default)]
 struct Due {
     at: BTreeSet<(Timestamp, ThingName)>,
+    of: HashMap<ThingName, Timestamp>,
     stop: bool,
 }
 
 impl Timers {
     /// Looks at `thing` at that moment. A moment that is no longer of interest does no harm.
     pub(super) fn set(&self, at: Timestamp, thing: &ThingName) {
-        self.lock().at.insert((at, thing.clone()));
+        let mut due = self.lock();
+        match due.of.get(thing).copied() {
+            Some(known) if known <= at => return,
+            Some(known) => drop(due.at.remove(&(known, thing.clone()))),
+            None => {}
+        }
+        due.of.insert(thing.clone(), at);
+        due.at.insert((at, thing.clone()));
     }
 
     pub(super) fn stop(&self) {
@@ -52,6 +61,9 @@ impl Timers {
         let mut things = Vec::new();
         while due.at.first().is_some_and(|(at, _)| *at <= now) {
             things.extend(due.at.pop_first().map(|(_, thing)| thing));
+        }
+        for thing in &things {
+            due.of.remove(thing);
         }
         Some(things)
     }

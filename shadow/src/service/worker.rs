@@ -33,19 +33,22 @@ pub(super) fn prepare(shared: &Arc<Shared>) -> Result<(), ServiceError> {
     for page in connectors.chunks(COMMIT_BATCH_MAX) {
         let mut batch = Batch::new(shared.store.as_ref(), shared.clock.now());
         for connector in page {
-            worker.look(&mut batch, connector)?;
+            let mark = batch.mark();
+            if let Err(error) = worker.look(&mut batch, connector) {
+                // One damaged record must not keep the whole fleet from being served.
+                batch.undo(mark);
+                shared.report("look at a connector", &error);
+            }
         }
         batch.commit(shared.bus.as_ref())?;
     }
-    let mut failure = None;
     shared.store.scan(crate::store::Key::new(crate::store::Kind::Execution).as_bytes(), &mut |found, stored| {
         if let Err(error) = watch_timer(shared, found, &stored.value) {
-            failure = Some(error);
-            return std::ops::ControlFlow::Break(());
+            shared.report("read an execution", &error);
         }
         std::ops::ControlFlow::Continue(())
     })?;
-    failure.map_or(Ok(()), Err)
+    Ok(())
 }
 
 fn watch_timer(shared: &Shared, found: &[u8], value: &[u8]) -> Result<(), ServiceError> {
@@ -108,14 +111,12 @@ impl Worker {
             Inbound::Link(change) => self.link(batch, &change, touched),
             Inbound::Assign(assign) => {
                 let outcome = jobs::assign(&self.shared, batch, &assign.thing, &assign.job).map(drop);
-                if outcome.is_ok()
-                    && let Some(done) = assign.done
-                {
-                    batch.then(move |committed| {
-                        if committed {
-                            done.count_down();
-                        }
-                    });
+                let made = outcome.is_ok();
+                if !made {
+                    batch.undo(mark);
+                }
+                if let Some(done) = assign.done {
+                    batch.then(move |committed| done.count_down(made && committed));
                 }
                 outcome
             }
@@ -154,6 +155,8 @@ impl Worker {
             }
             Topic::Telemetry { thing, .. } => {
                 match Encoding::of(&request.payload).decode::<HostTelemetry>(&request.payload) {
+                    // JSON has no infinity: one would make every listing unreadable.
+                    Ok(telemetry) if !telemetry.is_finite() => debug!(%thing, "telemetry is not finite"),
                     Ok(telemetry) => views::telemetry(&self.shared, &thing, telemetry),
                     Err(error) => debug!(%thing, %error, "telemetry is not usable"),
                 }

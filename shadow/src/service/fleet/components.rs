@@ -1,14 +1,15 @@
 //! Published components.
 
-use super::{FleetWorker, Refused, refuse};
+use super::{FleetWorker, ROOM_BYTES, Refused, refuse};
 use crate::records::key;
 use muster_certs::PublisherPublicKey;
-use muster_wire::admin::{ComponentList, ListComponents, PublishComponent};
+use muster_wire::admin::{ComponentList, ComponentVersion, ListComponents, PublishComponent};
 use muster_wire::component::{PublishedComponent, signed_text};
 use muster_wire::enrol::artifact_file;
 use muster_wire::id::PersonName;
-use muster_wire::limits::ARTIFACT_BYTES_MAX;
+use muster_wire::limits::{ARTIFACT_BYTES_MAX, DESCRIPTION_BYTES_MAX};
 use muster_wire::rejection::RejectionCode;
+use std::ops::Bound;
 use std::sync::Arc;
 use tracing::info;
 
@@ -22,6 +23,12 @@ impl FleetWorker {
         let named = format!("{} {}", publish.name, publish.version);
         if !publish.sha256.is_complete() || publish.size == 0 || publish.size > ARTIFACT_BYTES_MAX {
             return refuse(RejectionCode::Invalid, format!("{named}: the package's digest or size is not possible"));
+        }
+        if publish.description.len() > DESCRIPTION_BYTES_MAX {
+            return refuse(
+                RejectionCode::TooLarge,
+                format!("{named}: the description is longer than {DESCRIPTION_BYTES_MAX} bytes"),
+            );
         }
         let known = self.shared.fleet().component(&publish.name, &publish.version).cloned();
         if let Some(known) = known {
@@ -75,10 +82,25 @@ impl FleetWorker {
         Ok(component)
     }
 
-    pub(super) fn list_components(&self, _list: &ListComponents) -> ComponentList {
-        let mut components: Vec<PublishedComponent> =
-            self.shared.fleet().components.values().map(|component| component.as_ref().clone()).collect();
-        components.sort_by(|one, other| (&one.name, one.published_at).cmp(&(&other.name, other.published_at)));
-        ComponentList { components }
+    /// One page: as many versions as surely fit one answer.
+    pub(super) fn list_components(&self, list: &ListComponents) -> ComponentList {
+        let fleet = self.shared.fleet();
+        let after = list.after.as_ref().map(|after| (after.name.clone(), after.version.clone()));
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut page = ComponentList { components: Vec::new(), next: None };
+        let mut room = ROOM_BYTES;
+        for component in fleet.components.range((from, Bound::Unbounded)).map(|(_, component)| component) {
+            let bytes = serde_json::to_vec(component.as_ref()).map_or(0, |bytes| bytes.len() + 1);
+            if bytes > room {
+                page.next = page.components.last().map(|last: &PublishedComponent| ComponentVersion {
+                    name: last.name.clone(),
+                    version: last.version.clone(),
+                });
+                break;
+            }
+            room -= bytes;
+            page.components.push(component.as_ref().clone());
+        }
+        page
     }
 }

@@ -1,13 +1,13 @@
 //! The registry: connectors are added, listed and shown.
 
-use super::{FleetWorker, Refused, refuse};
+use super::{FleetWorker, ROOM_BYTES, Refused, refuse};
 use crate::records::{Connector, TokenRecord, key};
 use crate::service::reconcile::selects;
 use muster_certs::token::Token;
 use muster_runtime::ids::random_bytes;
 use muster_wire::admin::{AddConnector, AddedConnector, ConnectorList, ListConnectors, ShowConnector, ShownConnector};
 use muster_wire::id::PersonName;
-use muster_wire::limits::PAYLOAD_BYTES_MAX;
+use muster_wire::limits::DESCRIPTION_BYTES_MAX;
 use muster_wire::rejection::RejectionCode;
 use muster_wire::view::{ConnectorView, LinkStatus, VIEW_VERSION, WorkStatus};
 use std::ops::Bound;
@@ -16,12 +16,13 @@ use tracing::info;
 
 /// Actions that `connector show` lists.
 const ACTIONS_SHOWN: usize = 20;
-/// Room that the list's frame takes in an answer.
-const FRAME_BYTES: usize = 1024;
-
 impl FleetWorker {
     pub(super) fn add_connector(&self, add: AddConnector, by: &PersonName) -> Result<AddedConnector, Refused> {
         let known = self.shared.fleet().connectors.get(&add.name).cloned();
+        if add.description.as_ref().is_some_and(|text| text.len() > DESCRIPTION_BYTES_MAX) {
+            let message = format!("the description is longer than {DESCRIPTION_BYTES_MAX} bytes");
+            return refuse(RejectionCode::TooLarge, message);
+        }
         let now = self.shared.clock.now();
         let connector = match (known, add.renew) {
             (None, true) => {
@@ -30,19 +31,12 @@ impl FleetWorker {
                     format!("no connector is called {}; add it without --renew", add.name),
                 );
             }
-            (Some(known), false) => {
-                let next = match known.enrolled {
-                    Some(_) => "it is enrolled",
-                    None => "`muster connector add --renew` makes a new script for it",
-                };
-                return refuse(RejectionCode::Conflict, format!("a connector is called {} already; {next}", add.name));
+            (Some(_), false) => {
+                let message =
+                    format!("a connector is called {} already; `--renew` makes a new script for it", add.name);
+                return refuse(RejectionCode::Conflict, message);
             }
-            (Some(known), true) => {
-                if known.enrolled.is_some() {
-                    return refuse(RejectionCode::Conflict, format!("the connector {} is enrolled already", add.name));
-                }
-                known.as_ref().clone()
-            }
+            (Some(known), true) => known.as_ref().clone(),
             (None, false) => Connector {
                 name: add.name.clone(),
                 pool: add.pool,
@@ -79,7 +73,7 @@ impl FleetWorker {
         let fleet = self.shared.fleet();
         let from = list.after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
         let mut page = ConnectorList { connectors: Vec::new(), next: None };
-        let mut room = PAYLOAD_BYTES_MAX - FRAME_BYTES;
+        let mut room = ROOM_BYTES;
         for connector in
             fleet.connectors.range::<muster_wire::id::ThingName, _>((from, Bound::Unbounded)).map(|(_, c)| c)
         {

@@ -44,6 +44,9 @@ fn all<R: Record>(store: &dyn Store, kind: Kind) -> Result<Vec<R>, ServiceError>
         .collect()
 }
 
+/// Room for the items of a list in one answer; the frame around them takes less than a kilobyte.
+const ROOM_BYTES: usize = muster_wire::limits::PAYLOAD_BYTES_MAX - 1024;
+
 /// Why an operator's request ended without a result.
 enum Refused {
     /// It is refused; the operator learns why.
@@ -74,14 +77,15 @@ pub(super) struct FleetWorker {
 }
 
 impl FleetWorker {
-    pub(super) fn new(shared: Arc<Shared>) -> Result<Self, ServiceError> {
-        let worker = Self { shared };
-        worker.finish_jobs()?;
-        Ok(worker)
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
     }
 
     /// The thread's whole life: it ends when the bus is stopped.
     pub(super) fn run(self, mut inbox: mpsc::Receiver<Inbound>) {
+        if let Err(error) = self.finish_jobs() {
+            self.shared.report("finish the jobs of the last run", &error);
+        }
         while let Some(inbound) = inbox.blocking_recv() {
             match inbound {
                 Inbound::Request(request) => self.request(request),
@@ -169,16 +173,10 @@ impl FleetWorker {
 
     /// Jobs whose executions were not all made when the process ended.
     fn finish_jobs(&self) -> Result<(), ServiceError> {
-        for job in all::<Job>(self.shared.store.as_ref(), Kind::Job)? {
-            if !job.assigned {
-                // The workers are not running yet: the executions are made when they start, and the mark is set by the
-                // next start that finds them all.
-                let mut batch = Batch::new(self.shared.store.as_ref(), self.shared.clock.now());
-                let things = batch.get::<JobThings>(&key::job_things(&job.id))?;
-                for thing in things.into_iter().flat_map(|things| things.things) {
-                    self.assign(Assign { thing, job: job.id.clone(), done: None });
-                }
-            }
+        for job in all::<Job>(self.shared.store.as_ref(), Kind::Job)?.into_iter().filter(|job| !job.assigned) {
+            let mut batch = Batch::new(self.shared.store.as_ref(), self.shared.clock.now());
+            let things = batch.get::<JobThings>(&key::job_things(&job.id))?.map(|known| known.things);
+            self.assign_all(&job, things.unwrap_or_default())?;
         }
         Ok(())
     }
@@ -186,17 +184,15 @@ impl FleetWorker {
     fn assign(&self, assign: Assign) {
         match self.shared.bus.submit(Inbound::Assign(assign)) {
             Ok(Submitted::Queued) | Err(_) => {}
-            Ok(Submitted::Full(wait)) => block_on(wait),
+            Ok(Submitted::Full(wait)) => drop(block_on(wait)),
         }
     }
 }
 
-/// Waits on this thread for room in an inbox. The process is ending when there is none to come.
-fn block_on(wait: std::pin::Pin<Box<dyn Future<Output = Result<(), muster_bus::Stopped>> + Send>>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().build();
-    if let Ok(runtime) = runtime {
-        let _ = runtime.block_on(wait);
-    }
+/// Waits on this thread. `None` when the operating system gives no timer, which it does.
+fn block_on<T>(wait: impl Future<Output = T>) -> Option<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    Some(runtime.ok()?.block_on(wait))
 }
 
 fn read<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Refused> {

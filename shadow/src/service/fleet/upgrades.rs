@@ -1,21 +1,25 @@
 //! Intents, the actions that they cause, and jobs for many things.
 
-use super::{FleetWorker, Refused, refuse};
+use super::{FleetWorker, ROOM_BYTES, Refused, refuse};
 use crate::records::{Job, JobThings, StoredAction, Target, key};
+use crate::service::ServiceError;
 use crate::service::reconcile::selects;
 use crate::store::{Key, Kind, codec};
 use muster_bus::{Assign, Latch};
 use muster_model::reconcile::Action;
 use muster_wire::admin::{ActionList, CreateJob, CreatedJob, ListActions, Upgrade, UpgradeStarted};
 use muster_wire::id::{JobId, PersonName, TargetId, ThingName};
-use muster_wire::limits::{ACTIONS_LISTED_MAX, JOB_DOCUMENT_BYTES_MAX, PAYLOAD_BYTES_MAX};
+use muster_wire::limits::{ACTIONS_LISTED_MAX, JOB_DOCUMENT_BYTES_MAX};
 use muster_wire::rejection::RejectionCode;
 use muster_wire::view::ActionView;
 use std::sync::Arc;
-use tracing::info;
+use std::time::Duration;
+use tracing::{info, warn};
 
-/// Room that the list's frame takes in an answer.
-const FRAME_BYTES: usize = 1024;
+/// Jobs of upgrades are called so; operators' jobs are not.
+const UPGRADE_PREFIX: &str = "upgrade-";
+/// All executions of a job are durable by then, or the operator is told that they are not.
+const ASSIGN_DEADLINE: Duration = Duration::from_secs(60);
 
 impl FleetWorker {
     /// Stores the intent, then wakes the connectors that it means. Everything else follows from the record.
@@ -48,10 +52,17 @@ impl FleetWorker {
             let message = format!("no connector matches {}; `muster connector list` shows all", upgrade.to);
             return refuse(RejectionCode::NotFound, message);
         }
+        if matched.iter().map(|name| name.as_str().len() + 3).sum::<usize>() > ROOM_BYTES {
+            let message = format!(
+                "{} connectors are too many for one answer; upgrade pool by pool or site by site",
+                matched.len()
+            );
+            return refuse(RejectionCode::TooLarge, message);
+        }
         let target = Target {
             number,
             id: TargetId::new(format!("t{number}")).expect("letters and digits"),
-            job: JobId::new(format!("upgrade-{number}")).expect("letters and digits"),
+            job: JobId::new(format!("{UPGRADE_PREFIX}{number}")).expect("letters and digits"),
             component: upgrade.component,
             version: upgrade.version,
             selector: upgrade.to,
@@ -78,7 +89,7 @@ impl FleetWorker {
             actions.retain(|action| action.target == *target);
         }
         actions.sort_by_key(|action| std::cmp::Reverse((action.updated_at, action.created_at)));
-        let mut room = PAYLOAD_BYTES_MAX - FRAME_BYTES;
+        let mut room = ROOM_BYTES;
         let fits = actions.iter().take(ACTIONS_LISTED_MAX).take_while(|action| {
             let bytes = serde_json::to_vec(action).map_or(0, |bytes| bytes.len() + 1);
             let fits = bytes <= room;
@@ -99,12 +110,11 @@ impl FleetWorker {
 
     fn actions_under(&self, prefix: &Key) -> Result<Vec<ActionView>, Refused> {
         let store = self.shared.store.as_ref();
-        let entries = store.scan_all(prefix.as_bytes()).map_err(crate::service::ServiceError::from)?;
+        let entries = store.scan_all(prefix.as_bytes()).map_err(ServiceError::from)?;
         let mut actions = Vec::with_capacity(entries.len());
         for (found, stored) in entries {
-            let action: Action = codec::decode::<StoredAction>(&found, &stored.value)
-                .map_err(crate::service::ServiceError::from)?
-                .into();
+            let action: Action =
+                codec::decode::<StoredAction>(&found, &stored.value).map_err(ServiceError::from)?.into();
             let thing = Key::parse(&found).ok().and_then(|key| ThingName::new(key.parts.first()?).ok());
             actions.extend(thing.map(|thing| action.view(&thing)));
         }
@@ -122,7 +132,12 @@ impl FleetWorker {
         if create.targets.is_empty() {
             return refuse(RejectionCode::Invalid, "the job has no things; name at least one");
         }
-        if self.shared.fleet().target_of(&create.job_id).is_some() || self.has_job(&create.job_id)? {
+        if create.job_id.as_str().starts_with(UPGRADE_PREFIX) {
+            let message =
+                format!("the name {} is kept for upgrades; choose one without {UPGRADE_PREFIX}", create.job_id);
+            return refuse(RejectionCode::Invalid, message);
+        }
+        if self.has_job(&create.job_id)? {
             return refuse(RejectionCode::Conflict, format!("a job is called {} already", create.job_id));
         }
         let mut things = create.targets;
@@ -141,24 +156,35 @@ impl FleetWorker {
         self.commit(|batch| batch.put(&key::job_things(&job.id), &things))?;
         self.commit(|batch| batch.put(&key::job(&job.id), &job))?;
         info!(job = %job.id, things = executions, %by, "job created");
-        let latch = Latch::new(executions);
-        for thing in &things.things {
-            self.assign(Assign { thing: thing.clone(), job: job.id.clone(), done: Some(latch.clone()) });
+        if !self.assign_all(&job, things.things)? {
+            let message = format!(
+                "job {} is stored, but not every execution was made; the next start of the server makes the rest",
+                job.id
+            );
+            return refuse(RejectionCode::Internal, message);
         }
-        super::block_on(Box::pin({
-            let latch = latch.clone();
-            async move {
-                latch.wait().await;
-                Ok(())
-            }
-        }));
-        let id = job.id.clone();
-        self.commit(|batch| batch.put(&key::job(&id), &Job { assigned: true, ..job }))?;
-        Ok(CreatedJob { job_id: id, executions })
+        Ok(CreatedJob { job_id: job.id, executions })
+    }
+
+    /// Makes the executions of a stored job, each in its thing's partition. Returns whether all are durable; then the
+    /// job says so.
+    pub(super) fn assign_all(&self, job: &Job, things: Vec<ThingName>) -> Result<bool, ServiceError> {
+        let latch = Latch::new(things.len());
+        for thing in things {
+            self.assign(Assign { thing, job: job.id.clone(), done: Some(latch.clone()) });
+        }
+        let waiting = latch.clone();
+        let all = super::block_on(async move { tokio::time::timeout(ASSIGN_DEADLINE, waiting.wait()).await });
+        if !matches!(all, Some(Ok(0))) {
+            warn!(job = %job.id, "not every execution of a job was made");
+            return Ok(false);
+        }
+        self.commit(|batch| batch.put(&key::job(&job.id), &Job { assigned: true, ..job.clone() }))?;
+        Ok(true)
     }
 
     fn has_job(&self, id: &JobId) -> Result<bool, Refused> {
-        let found = self.shared.store.get(key::job(id).as_bytes()).map_err(crate::service::ServiceError::from)?;
+        let found = self.shared.store.get(key::job(id).as_bytes()).map_err(ServiceError::from)?;
         Ok(found.is_some())
     }
 }
