@@ -16,15 +16,19 @@ use muster_shadow::store::{SledSettings, SledStore, Store};
 use muster_wire::admin::AgentDownload;
 use muster_wire::enrol::AGENT_PATH_PREFIX;
 use muster_wire::id::Sha256Hex;
-use muster_wire::limits::SHUTDOWN_GRACE;
+use muster_wire::limits::{CONNECTIONS_MAX, SHUTDOWN_GRACE};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 /// Worker threads for things. Two keep two cores busy and still share a flush.
 const PARTITIONS: usize = 2;
+/// Open files for every connection, and some for the store and downloads.
+const FILES_WANTED: u64 = CONNECTIONS_MAX as u64 + 100;
+
 /// How to serve; flags win over the settings file.
 #[derive(Clone, Debug)]
 pub struct ServeOptions {
@@ -41,6 +45,7 @@ pub async fn run(options: ServeOptions) -> Result<(), CliError> {
     let data = DataDir::open(&options.data)?;
     let settings = Settings::read(&data.settings())?;
     telemetry::init(&settings.log_level, settings.log_format);
+    raise_file_limit();
     let clock = Clock::system();
     let stop = CancellationToken::new();
     let fatal = Arc::new(Mutex::new(None));
@@ -180,6 +185,18 @@ async fn bind(
         None => None,
     };
     Ok((first, second))
+}
+
+/// Every connection is a file: takes as many as the system allows this process.
+fn raise_file_limit() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        warn!(%error, ?current, ?maximum, "the limit of open files stays as it is");
+    }
+    let files = getrlimit(Resource::Nofile).current;
+    if files.is_some_and(|files| files < FILES_WANTED) {
+        warn!(?files, wanted = FILES_WANTED, "few open files are allowed, so few connections; raise `ulimit -n`");
+    }
 }
 
 /// Ends when the operating system asks the process to stop.
