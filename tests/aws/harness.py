@@ -26,7 +26,9 @@ def check(name):
     """Registers a check. It gets the `Fleet`; it fails when it raises."""
 
     def register(function):
-        _checks.append((name, function))
+        # A script that is imported by another only lends what it defines.
+        if function.__globals__["__name__"] == "__main__":
+            _checks.append((name, function))
         return function
 
     return register

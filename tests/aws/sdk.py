@@ -15,7 +15,7 @@ class Link:
     def __init__(self, fleet, thing, client_id=None):
         cert, key, ca = fleet.certificate(thing)
         self.mqtt5 = fleet.mqtt == "5"
-        self.ended = Events()
+        self.ended, self.back = Events(), Events()
         common = {
             "endpoint": fleet.host,
             "port": fleet.port,
@@ -26,8 +26,15 @@ class Link:
         }
         if self.mqtt5:
             connected, self._stopped = concurrent.futures.Future(), concurrent.futures.Future()
+
+            def succeeded(data):
+                if connected.done():
+                    self.back.put(data)
+                else:
+                    connected.set_result(data)
+
             self.client = mqtt5_client_builder.mtls_from_path(
-                on_lifecycle_connection_success=lambda data: connected.done() or connected.set_result(data),
+                on_lifecycle_connection_success=succeeded,
                 on_lifecycle_connection_failure=lambda data: connected.done()
                 or connected.set_exception(data.exception),
                 on_lifecycle_disconnection=self.ended.put,
@@ -40,6 +47,7 @@ class Link:
             self.client = mqtt_connection_builder.mtls_from_path(
                 clean_session=True,
                 on_connection_interrupted=lambda connection, error, **rest: self.ended.put(error),
+                on_connection_resumed=lambda connection, **data: self.back.put(data),
                 **common,
             )
             self.client.connect().result(DEADLINE_S)
@@ -69,10 +77,15 @@ def second_generation(kind, link):
 def stream(create, request):
     """Opens a stream of events and waits until the server has taken the subscription."""
     events, opened = Events(), concurrent.futures.Future()
+    events.again = Events()
 
     def status(event):
         if event.type == mqtt_request_response.SubscriptionStatusEventType.SUBSCRIPTION_ESTABLISHED:
-            opened.set_result(None)
+            # After each new connection it comes again.
+            if opened.done():
+                events.again.put(event)
+            else:
+                opened.set_result(None)
         else:
             events.put(f"subscription {event.type.name}: {event.error}")
 

@@ -3,7 +3,7 @@
 //! Each script prints one line for each of its checks. How many there must be is written here, so that a check that is
 //! not run any more is noticed.
 
-use muster_tests::fleet::{Fleet, Output, Programs};
+use muster_tests::fleet::{Fleet, Output, Process, Programs};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,26 +21,41 @@ enum Mqtt {
 /// Runs a script against a new fleet. Without a Python on this machine it says so and checks nothing.
 #[track_caller]
 fn run(script: &str, mqtt: Mqtt, checks: usize) {
-    let Some(python) = python() else {
-        eprintln!("skipped: {script} needs python3");
-        return;
-    };
+    let Some(python) = python(script) else { return };
     let fleet = Fleet::start();
+    let output = Output::of(command(&python, script, mqtt, &fleet), DEADLINE).succeeded();
+    let passed = output.stdout.lines().filter(|line| line.starts_with("ok ")).count();
+    assert_eq!(passed, checks, "checks of {script}:\n{}", output.stdout);
+}
+
+/// Runs the script that wants its server to die.
+#[track_caller]
+fn run_over_a_restart(mqtt: Mqtt) {
+    let script = "reconnect.py";
+    let Some(python) = python(script) else { return };
+    let mut fleet = Fleet::start();
+    let log = fleet.root().join("logs").join("reconnect.log");
+    let mut process = Process::spawn_and_listen(script, command(&python, script, mqtt, &fleet), &log);
+    process.wait_for_line("ready", DEADLINE);
+    fleet.restart();
+    process.wait_for_line("ok ", DEADLINE);
+    assert!(process.wait(DEADLINE).success());
+}
+
+fn command(python: &Path, script: &str, mqtt: Mqtt, fleet: &Fleet) -> Command {
     let work = fleet.root().join("aws");
     fs::create_dir(&work).expect("a new folder in the fleet's");
     let mut command = Command::new(python);
     command.arg(Path::new(SCRIPTS).join(script)).env("PYTHONDONTWRITEBYTECODE", "1");
     command.args(["--host", "localhost", "--port", &fleet.address().port().to_string()]);
     command.args(["--mqtt", if matches!(mqtt, Mqtt::V3) { "3" } else { "5" }]);
-    command.arg("--muster").arg(&fleet.programs().muster).arg("--data").arg(fleet.data()).arg("--work").arg(&work);
-    let output = Output::of(command, DEADLINE).succeeded();
-    let passed = output.stdout.lines().filter(|line| line.starts_with("ok ")).count();
-    assert_eq!(passed, checks, "checks of {script}:\n{}", output.stdout);
+    command.arg("--muster").arg(&fleet.programs().muster).arg("--data").arg(fleet.data()).arg("--work").arg(work);
+    command
 }
 
 /// The Python that `cargo verify` prepared; none where there is no Python to prepare one with.
 #[track_caller]
-fn python() -> Option<PathBuf> {
+fn python(script: &str) -> Option<PathBuf> {
     let programs = Programs::find();
     let target = programs.muster.ancestors().nth(2).expect("a program lies in a folder of the target folder");
     let wanted = fs::read_to_string(Path::new(SCRIPTS).join("requirements.txt")).expect("a file of the sources");
@@ -49,6 +64,7 @@ fn python() -> Option<PathBuf> {
     }
     let here = Command::new("python3").arg("--version").output().is_ok();
     assert!(!here, "the Python of the tests is missing; `cargo verify --only python` prepares it");
+    eprintln!("skipped: {script} needs python3");
     None
 }
 
@@ -120,4 +136,14 @@ fn paho_finds_the_limits_and_the_policy_over_mqtt_3() {
 #[test]
 fn paho_finds_the_limits_and_the_policy_over_mqtt_5() {
     run("broker_paho.py", Mqtt::V5, 22);
+}
+
+#[test]
+fn the_sdk_comes_back_to_a_killed_server_over_mqtt_3() {
+    run_over_a_restart(Mqtt::V3);
+}
+
+#[test]
+fn the_sdk_comes_back_to_a_killed_server_over_mqtt_5() {
+    run_over_a_restart(Mqtt::V5);
 }
