@@ -12,6 +12,10 @@ use std::time::Duration;
 
 /// The variable that marks a process as started by the agent; its value is drawn anew for every start.
 pub const RUN_VARIABLE: &str = "MUSTER_RUN";
+/// The variable with the version that a command belongs to.
+pub const VERSION_VARIABLE: &str = "MUSTER_VERSION";
+/// The variable with the data folder of the component.
+pub const DATA_VARIABLE: &str = "MUSTER_DATA";
 
 /// A command of `unit`, ready to start: in its data folder, in a process group of its own, writing to its log.
 pub fn prepare(unit: &Unit, argv: &[String], env: &BTreeMap<String, String>) -> io::Result<Command> {
@@ -24,8 +28,8 @@ pub fn prepare(unit: &Unit, argv: &[String], env: &BTreeMap<String, String>) -> 
     command.args(argv.iter().skip(1).map(|argument| places.fill(argument)));
     command.envs(env.iter().map(|(name, value)| (name, places.fill(value))));
     command.env("MUSTER_COMPONENT", unit.component.as_str());
-    command.env("MUSTER_VERSION", unit.version.as_str());
-    command.env("MUSTER_DATA", &data);
+    command.env(VERSION_VARIABLE, unit.version.as_str());
+    command.env(DATA_VARIABLE, &data);
     command.current_dir(&data);
     let output = log::open(&unit.home.log())?;
     command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);

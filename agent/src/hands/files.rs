@@ -34,6 +34,14 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
     }
 }
 
+/// Renames a file that cannot be used to `<name>.damaged`, over an earlier one.
+pub fn set_aside(path: &Path) -> io::Result<()> {
+    let mut aside = path.to_owned().into_os_string();
+    aside.push(".damaged");
+    fs::rename(path, aside)?;
+    platform::sync_parent(path)
+}
+
 /// Removes a folder with all that is in it; one that is not there is fine.
 pub fn remove_tree(path: &Path) -> io::Result<()> {
     match fs::remove_dir_all(path) {

@@ -72,10 +72,8 @@ impl Journal {
     pub fn open_or_set_aside(path: PathBuf) -> Result<Self, JournalError> {
         match Self::open(path.clone()) {
             Err(JournalError::Read { source, .. }) => {
-                let mut aside = path.clone().into_os_string();
-                aside.push(".damaged");
                 tracing::error!(path = %path.display(), error = %source, "the journal is damaged and set aside");
-                fs::rename(&path, aside).map_err(|source| JournalError::Read { path: path.clone(), source })?;
+                files::set_aside(&path).map_err(|source| JournalError::Read { path: path.clone(), source })?;
                 Self::open(path)
             }
             other => other,

@@ -4,7 +4,7 @@
 //! environment, and again with the process number after it. Between the two the mark alone finds the process, so a
 //! crash of the agent at any moment leaves no process that nobody knows.
 
-use super::command::{self, RUN_VARIABLE};
+use super::command::{self, DATA_VARIABLE, RUN_VARIABLE, VERSION_VARIABLE};
 use super::files;
 use super::installed::Unit;
 use super::probe;
@@ -122,6 +122,26 @@ impl Process {
     /// Takes over a living process that an earlier run of the agent started.
     pub fn adopt(run: Run, key: ProcessKey) -> Self {
         Self { run: Run { process: Some(key), ..run }, key, child: None }
+    }
+
+    /// The living processes that were started for a component, told by their environment alone.
+    ///
+    /// It serves when `run.json` cannot be read: what they run is known well enough to stop them, not to adopt them.
+    pub fn strays(home: &Home, clock: &Clock) -> Vec<Self> {
+        let stray = |pid: u32| {
+            let run = Run {
+                version: Version::new(platform::variable(pid, VERSION_VARIABLE)?).ok()?,
+                package_sha256: Sha256Hex::from_bytes(&[0; 32]),
+                mark: platform::variable(pid, RUN_VARIABLE)?,
+                boot_id: platform::boot_id(),
+                started_at: clock.now(),
+                restarts: 0,
+                process: None,
+            };
+            Some(Self::adopt(run, ProcessKey { pid, start: platform::start_mark(pid)? }))
+        };
+        let data = home.data();
+        platform::leaders_with_variable(DATA_VARIABLE, &data.to_string_lossy()).into_iter().filter_map(stray).collect()
     }
 
     /// Writes its number to `run.json`. Without that the mark still finds it, so an error costs only a longer search.

@@ -7,11 +7,13 @@
 //! ```
 //! When the agent stops, the task ends and the process stays: the next agent finds and adopts it.
 
+use super::command::RUN_VARIABLE;
 use super::installed::Unit;
-use super::process::{Process, Run};
-use super::{log, probe};
+use super::process::{Process, ProcessKey, Run};
+use super::{files, log, probe};
 use crate::brain::health;
 use crate::places::Home;
+use crate::platform;
 use muster_runtime::backoff::Backoff;
 use muster_runtime::clock::Clock;
 use muster_runtime::ids;
@@ -20,12 +22,13 @@ use muster_wire::id::{ComponentName, Sha256Hex, Version};
 use muster_wire::limits::{RETRY_BASE, RETRY_CAP};
 use muster_wire::time::Timestamp;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 /// The handle of a supervisor; clones share it.
 #[derive(Clone, Debug)]
@@ -299,8 +302,11 @@ impl Actor {
 
     /// Sees to it that nothing of this component runs but what may be adopted for `wanted`.
     async fn clear(&mut self, wanted: Option<&Unit>) -> Result<Option<Process>, String> {
-        let run = Run::read(&self.home).map_err(|error| format!("cannot read run.json: {error}"))?;
-        let Some(run) = run else { return Ok(None) };
+        let run = match Run::read(&self.home) {
+            Ok(Some(run)) => run,
+            Ok(None) => return Ok(None),
+            Err(error) => return self.clear_unknown(&error).await.map(|()| None),
+        };
         match run.find() {
             Some(key) => {
                 let adopts = wanted.is_some_and(|unit| {
@@ -316,14 +322,30 @@ impl Actor {
                 process.stop(unit.as_ref()).await?;
             }
             None => {
-                // Its leader is gone, but what that started may live on and hold a port.
-                if let Some(key) = run.process.filter(|_| run.boot_id == crate::platform::boot_id()) {
+                // Its leader is gone, but what that started may live on and hold a port. When nothing of it lived on,
+                // the number may be that of a stranger's group by now: the mark tells.
+                let ours = |key: &ProcessKey| platform::group_has_variable(key.pid, RUN_VARIABLE, &run.mark);
+                if let Some(key) = run.process.filter(ours) {
                     Process::adopt(run, key).kill_rest().await?;
                 }
             }
         }
         self.publish_stopped();
         Ok(None)
+    }
+
+    /// `run.json` is damaged: stops what carries the marks of this component, then sets the file aside. In this order,
+    /// so that a crash between the two leaves no process that nobody looks for.
+    async fn clear_unknown(&mut self, error: &io::Error) -> Result<(), String> {
+        let path = self.home.run();
+        error!(component = %self.component, path = %path.display(), %error, "run.json is damaged and set aside");
+        for process in Process::strays(&self.home, &self.clock) {
+            let unit = Unit::load(&self.home, &self.component, &process.run.version).ok();
+            process.stop(unit.as_ref()).await?;
+        }
+        files::set_aside(&path).map_err(|error| format!("cannot set {} aside: {error}", path.display()))?;
+        self.publish_stopped();
+        Ok(())
     }
 
     async fn stop_live(&mut self, live: Live) -> Result<(), String> {

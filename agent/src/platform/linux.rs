@@ -29,13 +29,23 @@ pub fn start_mark_of_child(pid: u32) -> Option<u64> {
 
 /// Living processes whose starting environment holds `name=value`, and that lead their process group.
 pub fn leaders_with_variable(name: &str, value: &str) -> Vec<u32> {
-    let wanted = format!("{name}={value}");
-    let holds = |pid: u32| {
-        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        environment.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes())
-    };
     let leads = |pid: u32| Stat::read(pid).is_some_and(|stat| stat.alive && stat.group == pid);
-    pids().filter(|pid| leads(*pid) && holds(*pid)).collect()
+    pids().filter(|pid| leads(*pid) && variable(*pid, name).as_deref() == Some(value)).collect()
+}
+
+/// Whether a living process of the group that `leader` leads or led holds `name=value` in its starting environment.
+pub fn group_has_variable(leader: u32, name: &str, value: &str) -> bool {
+    let belongs = |pid: u32| Stat::read(pid).is_some_and(|stat| stat.alive && stat.group == leader);
+    pids().any(|pid| belongs(pid) && variable(pid, name).as_deref() == Some(value))
+}
+
+/// A variable of the environment that a process was started with; `None` also when we may not look at it.
+pub fn variable(pid: u32, name: &str) -> Option<String> {
+    let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let value = environment
+        .split(|byte| *byte == 0)
+        .find_map(|variable| variable.strip_prefix(name.as_bytes())?.strip_prefix(b"="))?;
+    String::from_utf8(value.to_vec()).ok()
 }
 
 /// Whether anything alive is left of the group that process `leader` with this start mark led.
@@ -195,6 +205,8 @@ mod tests {
         assert!(group_is_alive(child.id(), mark) && !group_is_alive(child.id(), mark + 1));
         assert_eq!(leaders_with_variable("MUSTER_TEST_MARK", "a 1"), [child.id()]);
         assert_eq!(leaders_with_variable("MUSTER_TEST_MARK", "a"), [0; 0]);
+        assert!(group_has_variable(child.id(), "MUSTER_TEST_MARK", "a 1"));
+        assert!(!group_has_variable(child.id(), "MUSTER_TEST_MARK", "a"));
         kill_group(child.id()).unwrap();
         // Not collected yet: the kernel keeps it as a zombie.
         while start_mark(child.id()).is_some() {

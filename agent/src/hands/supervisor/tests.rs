@@ -142,6 +142,54 @@ async fn the_next_agent_adopts_what_runs() {
 }
 
 #[tokio::test]
+async fn a_damaged_run_file_is_set_aside_and_what_runs_is_found_by_its_environment() {
+    let (bench, mut tasks) = (Bench::new(), tokio::task::JoinSet::new());
+    let unit = bench.unit("1", "exec sleep 1000");
+    let (supervisor, stop) = bench.agent(&mut tasks);
+    supervisor.run(unit.clone(), false).await.unwrap();
+    let old = bench.pid();
+    stop.cancel();
+    tasks.join_next().await.unwrap().unwrap();
+    fs::write(bench.home.run(), "{\"version\":").unwrap();
+
+    let (supervisor, _stop) = bench.agent(&mut tasks);
+    supervisor.run(unit, false).await.unwrap();
+    assert_eq!(platform::start_mark(old), None, "two of it run at once");
+    assert!(platform::start_mark(bench.pid()).is_some());
+    assert_eq!(fs::read_to_string(bench.home.root().join("run.json.damaged")).unwrap(), "{\"version\":");
+}
+
+#[tokio::test]
+async fn what_a_dead_leader_left_is_killed_and_a_group_without_the_mark_is_not() {
+    let (bench, mut tasks) = (Bench::new(), tokio::task::JoinSet::new());
+    let (supervisor, stop) = bench.agent(&mut tasks);
+    supervisor.run(bench.unit("1", "sleep 1000 & echo $! > child; touch up; sleep 1000"), false).await.unwrap();
+    until(&supervisor, "its child runs", |status| status.health == Health::Healthy).await;
+    stop.cancel();
+    tasks.join_next().await.unwrap().unwrap();
+    let child: u32 = fs::read_to_string(bench.home.data().join("child")).unwrap().trim().parse().unwrap();
+    let leader = i32::try_from(bench.pid()).ok().and_then(rustix::process::Pid::from_raw).unwrap();
+    rustix::process::kill_process(leader, rustix::process::Signal::KILL).unwrap();
+    tokio::time::timeout(DEADLINE, async {
+        while platform::start_mark(bench.pid()).is_some() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+
+    let ours = Run::read(&bench.home).unwrap().unwrap();
+    // As if the number had gone to a stranger: the group carries another mark than the one that was written down.
+    files::replace_json(&bench.home.run(), &Run { mark: "another".into(), ..ours.clone() }).unwrap();
+    let (supervisor, _stop) = bench.agent(&mut tasks);
+    supervisor.halt().await.unwrap();
+    assert!(platform::start_mark(child).is_some(), "a stranger was killed");
+    files::replace_json(&bench.home.run(), &ours).unwrap();
+    supervisor.halt().await.unwrap();
+    assert_eq!(platform::start_mark(child), None);
+}
+
+#[tokio::test]
 async fn another_version_replaces_what_an_earlier_agent_left() {
     let (bench, mut tasks) = (Bench::new(), tokio::task::JoinSet::new());
     let (supervisor, stop) = bench.agent(&mut tasks);
