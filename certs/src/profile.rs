@@ -20,11 +20,12 @@ pub const AUTHORITY_LIFETIME: Duration = DAY.saturating_mul(3653);
 /// Server certificates: 825 days is the longest that Apple's TLS accepts even under a private authority.
 pub const SERVER_LIFETIME: Duration = DAY.saturating_mul(825);
 
-/// Connectors, 30 days: agents renew at half of the life without a person, so short costs nothing,
-/// and a stolen disk image is worthless within a month even if nobody revokes it.
+/// Connectors, 30 days: a person renews them with a new script until agents do so at half of the life,
+/// and a stolen disk image is worthless within a month although nothing can be revoked yet.
 pub const CONNECTOR_LIFETIME: Duration = limits::CERTIFICATE_LIFE;
 
-/// Operators and observers: a person has to fetch a new one by hand, so once a year; who leaves is revoked.
+/// Operators and observers: a person has to fetch a new one by hand, so once a year. Nothing is
+/// revoked yet: the certificate of somebody who leaves is good until it ends.
 pub const OPERATOR_LIFETIME: Duration = DAY.saturating_mul(365);
 
 /// Services (parts of Muster that talk to each other): placed by an operator, hence the same rhythm.

@@ -4,7 +4,8 @@
 //! client may do is the policy's business. A certificate that is shown must be good, or the handshake fails.
 //!
 //! A resumed session carries the client's certificate along without checking it again, up to twelve hours later. So the
-//! server looks at revocation and validity ([`crate::CertificateFacts`]) on every connection, resumed or not.
+//! server looks at validity ([`crate::CertificateFacts`]) and asks its gate on every connection, resumed or not. Nothing
+//! is revoked yet; the gate is where that belongs.
 
 use std::sync::{Arc, LazyLock};
 

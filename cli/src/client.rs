@@ -237,7 +237,7 @@ impl Operator {
             (ConnectionError::ConnectionRefused(code), _) => {
                 let why = match code {
                     ConnectReturnCode::NotAuthorized | ConnectReturnCode::Banned => {
-                        "the operator's certificate is not accepted; was it revoked?"
+                        "the operator's certificate is not accepted; it has expired, or is of another fleet"
                     }
                     ConnectReturnCode::ServerBusy
                     | ConnectReturnCode::QuotaExceeded

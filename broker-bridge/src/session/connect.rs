@@ -53,7 +53,7 @@ pub(crate) enum Why {
     /// A version of MQTT that is not spoken here.
     Version,
     ClientId,
-    /// The client's certificate is missing, of another fleet, out of its time, or revoked.
+    /// The client's certificate is missing, of another fleet, out of its time, or refused by the gate.
     NotAuthorized,
     /// Too many connections of one identity.
     Quota,
