@@ -13,6 +13,9 @@ use muster_certs::identity::{Identity, Role};
 use muster_wire::filter::TopicFilter;
 use muster_wire::topic::Topic;
 
+/// Begin of the filters for answers; the client id follows. Answers go to the connection that asked.
+pub(crate) const REPLIES: &str = "muster/reply/";
+
 /// What a client wants to do.
 #[derive(Clone, Copy, Debug)]
 pub enum Action<'a> {
@@ -54,7 +57,7 @@ fn may_subscribe(identity: &Identity, client_id: &str, filter: &str) -> bool {
     match identity.role() {
         Role::Connector => within_thing(filter, identity.name()),
         Role::Observer => observes(filter),
-        Role::Operator => observes(filter) || below(filter, "muster/reply/", client_id),
+        Role::Operator => observes(filter) || below(filter, REPLIES, client_id),
         Role::Service => false,
     }
 }

@@ -6,7 +6,7 @@ use super::end::{End, Violation};
 use super::observer::{self, Command};
 use super::packet::{Publish, Retained, Version, Wish};
 use crate::counters::count;
-use crate::policy::{Action, Decision, may};
+use crate::policy::{Action, Decision, REPLIES, may};
 use mqtt_protocol_core::mqtt::result_code::{SubackReasonCode, UnsubackReasonCode};
 use muster_bus::{Inbound, Qos, Request, Requests, ResponseTo, Stopped, Submitted};
 use muster_wire::filter::{FilterError, TopicFilter};
@@ -18,7 +18,6 @@ use tracing::info;
 
 const NOT_AUTHORIZED: u8 = 0x87;
 const TOPIC_NAME_INVALID: u8 = 0x90;
-const REPLY_PREFIX: &str = "muster/reply/";
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Hands a publish to the service. Its PUBACK is sent when the service has answered.
@@ -122,7 +121,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 new
             }
             // Replies are sent to the connection that asked, subscribed or not.
-            None if filter.as_str().starts_with(REPLY_PREFIX) => link.subscribe(filter, wish.qos),
+            None if filter.as_str().starts_with(REPLIES) => link.subscribe(filter, wish.qos),
             None => {
                 if self.observer.is_none() {
                     match observer::start(&self.member.shared, &link) {
@@ -161,7 +160,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             match filter.thing() {
                 Some(thing) if !link.things().contains(&thing) => self.member.shared.sessions.ignore(thing, &link),
                 Some(_) => {}
-                None if filter.as_str().starts_with(REPLY_PREFIX) => {}
+                None if filter.as_str().starts_with(REPLIES) => {}
                 None => commands.push(Command::Unsubscribe(filter)),
             }
         }
