@@ -1,6 +1,7 @@
 //! The bridge: what all its listeners and connections share.
 
 use crate::counters::{Counters, CountersSnapshot};
+use crate::door::crowd::Crowd;
 use crate::door::listener::{BindError, Listener};
 use crate::http::artifacts::ArtifactStore;
 use crate::http::throttle::Throttle;
@@ -10,13 +11,17 @@ use muster_certs::identity::Fleet;
 use muster_runtime::clock::Clock;
 use muster_runtime::ids::random_bytes;
 use muster_runtime::tasks::Swarm;
-use muster_wire::limits::{CONNECTIONS_MAX, HANDSHAKES_MAX};
+use muster_wire::limits::{
+    CONNECTIONS_MAX, HANDSHAKES_MAX, HANDSHAKES_PER_ADDRESS_MAX, HTTP_ANONYMOUS_DEADLINE, HTTP_ANONYMOUS_MAX,
+    HTTP_ANONYMOUS_PER_ADDRESS_MAX,
+};
 use rustls::ServerConfig;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 use tokio::sync::Semaphore;
 
 /// Session numbers begin at the start of the process, in seconds, shifted by so much: they grow over restarts too, with
@@ -39,8 +44,9 @@ pub struct BridgeConfig {
     pub gate: Arc<dyn Gate>,
 }
 
-/// Says whether a verified client is let in, for example because its certificate was not revoked. Asked on every
-/// connection and every HTTP request of a client with a certificate, so it must be quick.
+/// Says whether a verified client is let in. This is the place for revocation, of which there is none yet: until then
+/// a certificate is good until it ends. Asked on every connection and every HTTP request of a client with a certificate,
+/// so it must be quick.
 pub trait Gate: Send + Sync + 'static {
     /// Whether this client is let in.
     fn admits(&self, caller: &Caller) -> Result<(), Refusal>;
@@ -85,6 +91,25 @@ pub struct Bridge {
     shared: Arc<Shared>,
 }
 
+/// How much of the door clients without a certificate may use; tests make it small.
+pub(crate) struct Caps {
+    pub(crate) newcomers_per_address: usize,
+    pub(crate) anonymous: usize,
+    pub(crate) anonymous_per_address: usize,
+    pub(crate) anonymous_deadline: Duration,
+}
+
+impl Default for Caps {
+    fn default() -> Self {
+        Self {
+            newcomers_per_address: HANDSHAKES_PER_ADDRESS_MAX,
+            anonymous: HTTP_ANONYMOUS_MAX,
+            anonymous_per_address: HTTP_ANONYMOUS_PER_ADDRESS_MAX,
+            anonymous_deadline: HTTP_ANONYMOUS_DEADLINE,
+        }
+    }
+}
+
 /// What all connections share.
 pub(crate) struct Shared {
     pub(crate) fleet: Fleet,
@@ -98,6 +123,11 @@ pub(crate) struct Shared {
     pub(crate) enrolments: Throttle,
     pub(crate) swarm: Swarm,
     pub(crate) handshakes: Arc<Semaphore>,
+    /// Connections before CONNECT; how many there are in all is the business of `handshakes`.
+    pub(crate) newcomers: Arc<Crowd>,
+    /// HTTP connections of clients without a usable certificate.
+    pub(crate) anonymous: Arc<Crowd>,
+    pub(crate) anonymous_deadline: Duration,
     pub(crate) connections: Arc<Semaphore>,
     /// Tells the sessions of this process from those of another.
     pub(crate) process: u64,
@@ -110,6 +140,10 @@ impl Bridge {
     ///
     /// Errors: [`BridgeError`].
     pub fn new(config: BridgeConfig, bus: Arc<EmbeddedBus>) -> Result<Self, BridgeError> {
+        Self::with_caps(config, bus, Caps::default())
+    }
+
+    pub(crate) fn with_caps(config: BridgeConfig, bus: Arc<EmbeddedBus>, caps: Caps) -> Result<Self, BridgeError> {
         let BridgeConfig { fleet, tls, artifacts_dir, agent_binary, clock, gate } = config;
         let artifacts = ArtifactStore::open(artifacts_dir.clone())
             .map_err(|source| BridgeError::Artifacts { path: artifacts_dir, source })?;
@@ -128,6 +162,9 @@ impl Bridge {
             agent_binary,
             swarm: Swarm::new(),
             handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)),
+            newcomers: Crowd::new(HANDSHAKES_MAX, caps.newcomers_per_address),
+            anonymous: Crowd::new(caps.anonymous, caps.anonymous_per_address),
+            anonymous_deadline: caps.anonymous_deadline,
             connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
             process: u64::from_le_bytes(random_bytes()),
             tls: RwLock::new(tls),

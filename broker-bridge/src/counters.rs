@@ -14,6 +14,7 @@ pub(crate) struct Counters {
     pub(crate) published: AtomicU64,
     pub(crate) delivered: AtomicU64,
     pub(crate) dropped: AtomicU64,
+    pub(crate) oversized: AtomicU64,
     pub(crate) throttled: AtomicU64,
     pub(crate) bytes_in: AtomicU64,
     pub(crate) bytes_out: AtomicU64,
@@ -24,7 +25,7 @@ pub(crate) struct Counters {
 pub struct CountersSnapshot {
     /// TCP connections accepted.
     pub accepted: u64,
-    /// TCP connections closed at once, because there were too many.
+    /// Connections closed at once, because there were too many, or too many of their address or without a certificate.
     pub turned_away: u64,
     /// TLS handshakes that failed or took too long.
     pub handshakes_failed: u64,
@@ -38,8 +39,10 @@ pub struct CountersSnapshot {
     pub published: u64,
     /// Messages sent to clients.
     pub delivered: u64,
-    /// QoS 0 messages dropped for slow clients, and messages larger than a client takes.
+    /// QoS 0 messages dropped for slow clients.
     pub dropped: u64,
+    /// Messages dropped because they are larger than their client takes.
+    pub oversized: u64,
     /// Connections ended because a QoS 1 message no longer fitted.
     pub throttled: u64,
     /// MQTT bytes read from clients.
@@ -61,6 +64,7 @@ impl Counters {
             published: read(&self.published),
             delivered: read(&self.delivered),
             dropped: read(&self.dropped),
+            oversized: read(&self.oversized),
             throttled: read(&self.throttled),
             bytes_in: read(&self.bytes_in),
             bytes_out: read(&self.bytes_out),

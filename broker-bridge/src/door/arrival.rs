@@ -3,6 +3,7 @@
 //! A task is as large as the largest thing it ever waits for, so everything before the session is a future of its own
 //! that is freed when it is over.
 
+use super::crowd::Place;
 use super::prefixed::Prefixed;
 use super::protocol::Protocol;
 use super::visitor::identify;
@@ -35,10 +36,16 @@ const REFUSAL_DEADLINE: Duration = Duration::from_secs(2);
 
 /// A connection's share of what is bounded.
 pub(crate) struct Permits {
-    /// Held until CONNECT is accepted.
-    pub(crate) handshake: OwnedSemaphorePermit,
+    /// Held until CONNECT is accepted or HTTP begins.
+    pub(crate) handshake: Handshake,
     /// Held to the end.
     pub(crate) connection: OwnedSemaphorePermit,
+}
+
+/// A newcomer's share: of all newcomers and of those of its address.
+pub(crate) struct Handshake {
+    pub(crate) _of_all: OwnedSemaphorePermit,
+    pub(crate) _of_address: Place,
 }
 
 type Tls = TlsStream<TcpStream>;
@@ -58,14 +65,13 @@ pub(crate) async fn attend(
 ) {
     let Permits { handshake, connection } = permits;
     let arrival = Box::pin(arrive(shared.clone(), stream, peer, stop.clone()));
-    let arrived = arrival.await;
-    drop(handshake);
-    match arrived {
+    match arrival.await {
         Some(Arrived::Mqtt(session)) => {
+            drop(handshake);
             drop(stop);
             session.await;
         }
-        Some(Arrived::Http(stream)) => Box::pin(http::serve(shared, stream, peer, stop)).await,
+        Some(Arrived::Http(stream)) => Box::pin(http::serve(shared, stream, peer, handshake, stop)).await,
         None => {}
     }
     drop(connection);

@@ -1,14 +1,15 @@
 //! The accept loop. It never waits for a client: each connection is its own task from the first byte.
 
-use super::arrival;
+use super::arrival::{self, Handshake};
 use crate::bridge::Shared;
 use crate::counters::count;
 use muster_wire::limits::SHUTDOWN_GRACE;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -16,6 +17,8 @@ use tracing::{info, warn};
 const BACKLOG: u32 = 4096;
 /// After a failed accept, for example because no file descriptor is free.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+/// Between two lines about connections that were turned away.
+const TURNED_AWAY_PAUSE: Duration = Duration::from_secs(1);
 
 /// Why an address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +83,7 @@ impl Listener {
     pub async fn run(self, stop: CancellationToken) {
         let Self { shared, tcp, local_addr } = self;
         info!(%local_addr, "listening");
+        let mut turned_away = TurnedAway::default();
         loop {
             // Taken before the accept: what is too much waits in the kernel and costs nothing here.
             let handshake = tokio::select! {
@@ -105,11 +109,15 @@ impl Listener {
                 }
             };
             count(&shared.counters.accepted);
-            let Ok(connection) = shared.connections.clone().try_acquire_owned() else {
-                count(&shared.counters.turned_away);
-                warn!(peer = %peer.ip(), "turned away: too many connections");
+            let Some(of_address) = shared.newcomers.enter(peer.ip()) else {
+                turned_away.one_more(&shared, peer.ip(), "too many connections of this address before CONNECT");
                 continue;
             };
+            let Ok(connection) = shared.connections.clone().try_acquire_owned() else {
+                turned_away.one_more(&shared, peer.ip(), "too many connections");
+                continue;
+            };
+            let handshake = Handshake { _of_all: handshake, _of_address: of_address };
             let permits = arrival::Permits { handshake, connection };
             let (for_task, stop) = (shared.clone(), stop.clone());
             shared.swarm.spawn(arrival::attend(for_task, stream, peer.ip(), permits, stop));
@@ -124,8 +132,29 @@ impl Listener {
     }
 }
 
+/// Counts those who are turned away, and logs them in sums: a flood of them must not become a flood of lines.
+#[derive(Default)]
+struct TurnedAway {
+    said: Option<Instant>,
+    unsaid: u64,
+}
+
+impl TurnedAway {
+    fn one_more(&mut self, shared: &Shared, peer: IpAddr, why: &str) {
+        count(&shared.counters.turned_away);
+        self.unsaid += 1;
+        if self.said.is_none_or(|at| at.elapsed() >= TURNED_AWAY_PAUSE) {
+            warn!(%peer, why, connections = self.unsaid, "turned away; the peer is the last of so many connections");
+            *self = Self { said: Some(Instant::now()), unsaid: 0 };
+        }
+    }
+}
+
 /// The peer was gone before it was accepted: no reason to slow down.
 fn is_the_peers(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! From a TCP connection to a session or an HTTP connection.
 
 pub(crate) mod arrival;
+pub(crate) mod crowd;
 pub(crate) mod listener;
 pub(crate) mod prefixed;
 pub(crate) mod protocol;

@@ -22,16 +22,19 @@ const BODY_DEADLINE: Duration = Duration::from_secs(15);
 const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
 
 pub(super) async fn enrol(shared: &Shared, peer: IpAddr, request: Request<Incoming>) -> Result<Response, Reply> {
-    if !shared.enrolments.allows(peer) {
-        info!(%peer, "enrolment refused: too many failures from this address");
-        return Err(Reply::busy("too many failed enrolments from this address; try again in some seconds", 10));
+    if !shared.enrolments.take(peer) {
+        info!(%peer, "enrolment refused: too many attempts from this address");
+        return Err(Reply::busy(
+            "too many enrolments from this address failed or are under way; try again in some seconds",
+            10,
+        ));
     }
     let answer = attempt(shared, peer, request).await;
+    // The server's own failures are not the peer's. Who hangs up before the answer has failed.
+    if answer.as_ref().err().is_none_or(|rejection| rejection.code == RejectionCode::Internal) {
+        shared.enrolments.give_back(peer);
+    }
     if let Err(rejection) = &answer {
-        // The server's own failures are not the peer's.
-        if rejection.code != RejectionCode::Internal {
-            shared.enrolments.failed(peer);
-        }
         info!(%peer, %rejection, "enrolment failed");
     }
     answer.map_err(Reply::from)

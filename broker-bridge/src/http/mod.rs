@@ -9,6 +9,7 @@
 //! | `/artifacts/sha256/{digest}` | PUT | operators |
 
 mod agent;
+mod anonymous;
 pub(crate) mod artifacts;
 mod download;
 mod enrol;
@@ -19,6 +20,7 @@ pub(crate) mod throttle;
 mod upload;
 
 use crate::bridge::Shared;
+use crate::door::arrival::Handshake;
 use crate::door::prefixed::Prefixed;
 use crate::door::visitor::{Unknown, identify};
 use hyper::body::Incoming;
@@ -37,6 +39,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
@@ -58,9 +61,32 @@ pub(crate) async fn serve(
     shared: Arc<Shared>,
     stream: Prefixed<Box<TlsStream<TcpStream>>>,
     peer: IpAddr,
+    handshake: Handshake,
     stop: CancellationToken,
 ) {
     let caller = identify(&shared, stream.get_ref().get_ref().1, "", peer);
+    if caller.is_ok() {
+        drop(handshake);
+        return converse(shared, stream, peer, caller, stop).await;
+    }
+    let Some(place) = shared.anonymous.enter(peer) else {
+        return anonymous::turn_away(&shared, stream, peer).await;
+    };
+    drop(handshake);
+    let life = shared.anonymous_deadline;
+    if timeout(life, converse(shared, stream, peer, caller, stop)).await.is_err() {
+        info!(%peer, seconds = life.as_secs(), "HTTP connection without a certificate took too long; closed");
+    }
+    drop(place);
+}
+
+async fn converse(
+    shared: Arc<Shared>,
+    stream: Prefixed<Box<TlsStream<TcpStream>>>,
+    peer: IpAddr,
+    caller: Result<Caller, Unknown>,
+    stop: CancellationToken,
+) {
     let visit = Arc::new(Visit { shared, peer, caller });
     let service = service_fn(|request| {
         let visit = visit.clone();

@@ -24,6 +24,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep, sleep_until};
+use tracing::warn;
 
 /// Read from the socket at once; lives on the stack.
 const READ_BYTES: usize = 8 * 1024;
@@ -46,6 +47,7 @@ pub(crate) struct Connection<S> {
     pub(super) version: Version,
     receive_max: u16,
     packet_max: usize,
+    said_too_large: bool,
     /// One and a half keep-alives.
     silence_max: Duration,
     /// The begin of a packet whose rest has not come, or packets that wait for a pause to end.
@@ -85,6 +87,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             version: connect.version,
             receive_max: connect.receive_max,
             packet_max: connect.packet_max,
+            said_too_large: false,
             silence_max,
             input,
             output: Vec::new(),
@@ -180,9 +183,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         for outgoing in taken.messages {
             let with_id = outgoing.qos == Qos::AtLeastOnce;
-            if encode::publish_length(self.version, &outgoing.message, with_id) > self.packet_max {
+            let size = encode::publish_length(self.version, &outgoing.message, with_id);
+            if size > self.packet_max {
                 // The standard's rule: as if it had been delivered.
-                count(&self.member.shared.counters.dropped);
+                self.too_large(&outgoing.message.topic, size);
                 continue;
             }
             let id = with_id.then(|| self.in_flight.begin());
@@ -193,6 +197,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.close(end);
         }
         moved
+    }
+
+    /// Counts a message that the client does not take. The first one is logged: the others are likely of its kind.
+    fn too_large(&mut self, topic: &str, size: usize) {
+        count(&self.member.shared.counters.oversized);
+        if !std::mem::replace(&mut self.said_too_large, true) {
+            let (identity, packet_max) = (&self.link().caller.identity, self.packet_max);
+            warn!(%identity, topic, size, packet_max, "a message is larger than its client takes; dropped");
+        }
     }
 
     fn write(&mut self, context: &mut Context<'_>) -> std::io::Result<bool> {

@@ -98,6 +98,24 @@ async fn a_client_that_never_reads_is_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_message_larger_than_the_client_takes_is_dropped_and_counted() {
+    let (mut stage, mut client) = stage(1024).await;
+    stage.session.packet_max = 60;
+    let shared = stage.session.member.shared.clone();
+    for size in [100, 1, 100] {
+        let message = Arc::new(Message::new("$aws/things/t1/shadow/update/delta", vec![b'x'; size]));
+        stage.bus.deliver(&ThingName::new("t1").unwrap(), &message);
+    }
+    client.write_all(&[0xe0, 0]).await.unwrap();
+    assert_eq!(stage.session.await, End::Goodbye);
+    let mut said = Vec::new();
+    client.read_to_end(&mut said).await.unwrap();
+    assert_eq!((said.len(), said.last()), (40, Some(&b'x')), "only the one that fits");
+    let counters = shared.counters.snapshot();
+    assert_eq!((counters.oversized, counters.delivered, counters.dropped), (2, 1, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn packets_in_any_pieces_are_the_same_packets() {
     let (stage, mut client) = stage(1024).await;
     let talk = async {
