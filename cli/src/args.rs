@@ -152,7 +152,7 @@ pub struct ConnectorAddArgs {
     /// Free text for people
     #[arg(long, value_name = "TEXT")]
     pub description: Option<String>,
-    /// Make a new token for a connector that has not enrolled; the old token stops to work
+    /// Make a new token for a connector that is there; its script also replaces the identity of an enrolled host
     #[arg(long)]
     pub renew: bool,
     /// Folder of the agent on the host [default: /opt/muster for root, else ~/.muster]

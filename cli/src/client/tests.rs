@@ -106,7 +106,7 @@ async fn a_request_names_its_answer_and_takes_no_other() {
     };
     let ask = async {
         let mut operator = Operator::connect(&address, &credentials(&fleet), Clock::system()).await.unwrap();
-        let answer: u8 = operator.call(Verb::ComponentList, &ListComponents {}).await.unwrap();
+        let answer: u8 = operator.call(Verb::ComponentList, &ListComponents::default()).await.unwrap();
         let news = operator.next_message().await.unwrap();
         (answer, news.topic, operator)
     };

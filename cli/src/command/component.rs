@@ -2,6 +2,7 @@
 
 use super::Run;
 use crate::args::{ComponentListArgs, ComponentPublishArgs};
+use crate::client::Operator;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::{Output, Table};
@@ -73,7 +74,7 @@ impl Run for ComponentListArgs {
     async fn run(self) -> Result<Output, CliError> {
         let cx = Context::open(&self.operator)?;
         let mut operator = cx.connect().await?;
-        let list: ComponentList = operator.call(Verb::ComponentList, &ListComponents {}).await?;
+        let list = ComponentList { components: list(&mut operator).await?, next: None };
         operator.close().await;
         if list.components.is_empty() {
             return Ok(Output::new(&list, "no components; publish one with `muster component publish DIR`"));
@@ -91,5 +92,21 @@ impl Run for ComponentListArgs {
             ]);
         }
         Ok(Output::new(&list, table.to_string()))
+    }
+}
+
+/// Every published version, page by page.
+///
+/// Errors: `Refused`, `Unreachable`.
+async fn list(operator: &mut Operator) -> Result<Vec<PublishedComponent>, CliError> {
+    let mut components = Vec::new();
+    let mut after = None;
+    loop {
+        let page: ComponentList = operator.call(Verb::ComponentList, &ListComponents { after }).await?;
+        components.extend(page.components);
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return Ok(components),
+        }
     }
 }

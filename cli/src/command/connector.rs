@@ -12,8 +12,8 @@ use crate::settings::Settings;
 use muster_wire::admin::{
     AddConnector, AddedConnector, ConnectorList, ListConnectors, Selector, ShowConnector, ShownConnector, Verb,
 };
-use muster_wire::id::PoolName;
-use muster_wire::view::ConnectorView;
+use muster_wire::id::{PoolName, Version};
+use muster_wire::view::{ComponentView, ConnectorView};
 use std::fmt::Write;
 
 impl Run for ConnectorAddArgs {
@@ -50,6 +50,7 @@ impl Run for ConnectorAddArgs {
             added: &added,
             prefix: self.prefix.as_deref(),
             start: !self.no_start,
+            renew: request.renew,
         };
         Ok(Output::new(&added, script.render()))
     }
@@ -178,8 +179,6 @@ fn sheet(shown: &ShownConnector) -> String {
     if !view.components.is_empty() {
         let mut table = Table::new(&["COMPONENT", "WANTED", "RUNS", "CONFIRMED", "HEALTH", "PORT", "NOTE"]);
         for (name, component) in &view.components {
-            let failed = component.last_failed.as_ref().map(|f| format!("{} failed: {}", f.version, f.reason));
-            let note: Vec<String> = component.why.iter().cloned().chain(failed).collect();
             table.row([
                 name.to_string(),
                 or_empty(component.desired.as_ref()),
@@ -187,7 +186,7 @@ fn sheet(shown: &ShownConnector) -> String {
                 or_empty(component.confirmed.as_ref()),
                 component.health.map(|health| spelling(&health)).unwrap_or_default(),
                 or_empty(component.port.as_ref()),
-                note.join("; "),
+                note(component),
             ]);
         }
         let _ = write!(text, "\n{table}");
@@ -198,7 +197,47 @@ fn sheet(shown: &ShownConnector) -> String {
     text
 }
 
+/// Why it is not where it should be, and what failed last unless the first tells of it.
+fn note(component: &ComponentView) -> String {
+    let why = component.why.as_deref().unwrap_or_default();
+    let told = |version: &Version| why.split_ascii_whitespace().any(|word| names(word, version.as_str()));
+    let failed = component.last_failed.as_ref().filter(|failed| !told(&failed.version));
+    let failed = failed.map(|failed| format!("{} failed: {}", failed.version, failed.reason));
+    component.why.iter().cloned().chain(failed).collect::<Vec<_>>().join("; ")
+}
+
+/// Whether a word of a sentence is this version; punctuation round it does not count.
+fn names(word: &str, version: &str) -> bool {
+    word == version || word.trim_matches(|c: char| !c.is_ascii_alphanumeric()) == version
+}
+
 /// The pool of a connector whose operator named none.
 pub fn default_pool() -> PoolName {
     PoolName::new("default").expect("the default pool has a valid name")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use serde_json::json;
+
+    fn view(why: Option<&str>) -> ComponentView {
+        let sha256 = "00".repeat(32);
+        let failed = json!({"version": "1.1", "package_sha256": sha256, "reason": "the probe failed", "at": 1_800_000_000_000_i64});
+        let mut text = json!({"last_failed": failed});
+        if let Some(why) = why {
+            text["why"] = why.into();
+        }
+        serde_json::from_value(text).unwrap()
+    }
+
+    #[test]
+    fn a_failed_version_is_told_of_once() {
+        assert_eq!(note(&view(None)), "1.1 failed: the probe failed");
+        for told in ["1.1 failed: the probe failed", "it went back from 1.1: the probe failed", "failed (1.1)"] {
+            assert_eq!(note(&view(Some(told))), told);
+        }
+        assert_eq!(note(&view(Some("waits for 1.1.0"))), "waits for 1.1.0; 1.1 failed: the probe failed");
+    }
 }

@@ -8,7 +8,8 @@
 #   sh install.sh --no-start   install and enrol only
 #   ssh HOST sh -s < install.sh
 #
-# Running it again is safe: what is done already is left alone.
+# Running it again is safe: what is done already is left alone. A script made with --renew gives a host that is
+# enrolled already a new identity, once; its components run on.
 #
 # Exit codes
 #   0  done
@@ -26,11 +27,15 @@ AGENT_PATH='@AGENT_PATH@'
 AGENT_SHA256='@AGENT_SHA256@'
 PREFIX='@PREFIX@'
 START='@START@'
+RENEW='@RENEW@'
 
 work=''
 partial=''
 new_version=''
+old_link=''
+made=''
 enrolled='no'
+replaced='no'
 
 say() {
     printf '%s\n' "muster: $*"
@@ -43,7 +48,7 @@ fail() {
     exit "$code"
 }
 
-# Leaves nothing half done behind: the secrets always go; a version that this run brought goes too unless it is in use.
+# Leaves nothing half done behind: the secrets always go; what this run brought goes too unless the host is enrolled.
 clean_up() {
     code=$?
     trap - EXIT
@@ -53,14 +58,36 @@ clean_up() {
     if [ -n "$work" ]; then
         rm -rf -- "$work"
     fi
-    if [ -n "$new_version" ] && [ "$enrolled" = no ]; then
-        if [ -L "$PREFIX/agent/current" ] && [ "$(readlink "$PREFIX/agent/current")" = "versions/$new_version" ]; then
+    if [ "$enrolled" = no ]; then
+        undo
+    fi
+    exit "$code"
+}
+
+undo() {
+    if [ -n "$new_version" ]; then
+        if [ -n "$old_link" ]; then
+            ln -sfn "$old_link" "$PREFIX/agent/current"
+        elif [ -L "$PREFIX/agent/current" ]; then
             rm -f -- "$PREFIX/agent/current"
         fi
         rm -rf -- "$PREFIX/agent/versions/$new_version"
-        rmdir -- "$PREFIX/agent/versions" "$PREFIX/agent" "$PREFIX" 2>/dev/null || true
     fi
-    exit "$code"
+    # The innermost comes first; one that is not empty stays.
+    printf '%s' "$made" | while IFS= read -r folder; do
+        rmdir -- "$folder" 2>/dev/null || true
+    done
+}
+
+# Makes a folder and those above it, and notes the new ones.
+make_folder() {
+    if [ -d "$1" ]; then
+        return 0
+    fi
+    make_folder "$(dirname -- "$1")" || return 1
+    mkdir -- "$1" || return 1
+    made="$1
+$made"
 }
 
 have() {
@@ -90,8 +117,9 @@ choose_prefix() {
             fail 3 "HOME is not set; set it, or add the connector again with --prefix DIR"
         fi
     fi
-    mkdir -p -- "$PREFIX/agent/versions" "$PREFIX/state" ||
+    if ! make_folder "$PREFIX/agent/versions" || ! make_folder "$PREFIX/state"; then
         fail 3 "cannot write to $PREFIX; run this as root, or add the connector again with --prefix DIR"
+    fi
 }
 
 sha256_of() {
@@ -141,6 +169,9 @@ install_agent() {
         [ "$found" = "$AGENT_SHA256" ] ||
             fail 4 "the agent is not the announced one (sha256 $found, announced $AGENT_SHA256); add the connector again"
         chmod 755 "$partial"
+        if [ -L "$PREFIX/agent/current" ]; then
+            old_link=$(readlink "$PREFIX/agent/current")
+        fi
         [ -d "$PREFIX/agent/versions/$version" ] || new_version=$version
         mkdir -p -- "$PREFIX/agent/versions/$version"
         mv -f -- "$partial" "$agent"
@@ -151,16 +182,32 @@ install_agent() {
 }
 
 enrol() {
+    stamp=$PREFIX/state/enrolled-with
+    write_token
+    # The token works once, so its digest says whether this very script enrolled the host before.
+    digest=$(sha256_of "$work/token")
+    force=''
     if [ -s "$PREFIX/state/identity/cert.pem" ]; then
-        say "this host is enrolled already; its identity is kept"
-    else
-        write_token
-        say "enrolling $NAME at $SERVER"
-        "$agent" enrol --prefix "$PREFIX" --server "$SERVER" --name "$NAME" \
-            --ca "$work/ca.pem" --token-file "$work/token" </dev/null ||
-            fail 5 "not enrolled; for a new token run on the server: muster connector add $NAME --renew"
+        if [ "$RENEW" = no ]; then
+            say "this host is enrolled already; its identity is kept"
+            say "to give it a new one, run on the server: muster connector add $NAME --renew"
+            enrolled=yes
+            return
+        elif [ -s "$stamp" ] && [ "$(cat "$stamp")" = "$digest" ]; then
+            say "this script has enrolled this host already; its identity is kept"
+            enrolled=yes
+            return
+        fi
+        say "replacing the identity of this host"
+        force=yes
     fi
+    say "enrolling $NAME at $SERVER"
+    "$agent" enrol --prefix "$PREFIX" --server "$SERVER" --name "$NAME" \
+        --ca "$work/ca.pem" --token-file "$work/token" ${force:+--force} </dev/null ||
+        fail 5 "not enrolled; for a new token run on the server: muster connector add $NAME --renew"
     enrolled=yes
+    replaced=${force:-no}
+    printf '%s\n' "$digest" >"$stamp"
 }
 
 start_systemd() {
@@ -187,18 +234,53 @@ MUSTER_UNIT
     systemctl is-active --quiet muster-agent.service </dev/null
 }
 
+# Whether an agent holds the lock of the prefix. A process number would prove nothing: numbers are used again.
+agent_runs() {
+    case $("$agent" status --prefix "$PREFIX" --json 2>/dev/null </dev/null) in
+    *'"agent_runs":true'* | *'"agent_runs": true'*) return 0 ;;
+    *) return 1 ;;
+    esac
+}
+
+# Stops the agent that an earlier run started, if its process is still that agent; the components run on.
+stop_alone() {
+    pid=''
+    if [ -s "$PREFIX/state/agent.pid" ]; then
+        pid=$(cat "$PREFIX/state/agent.pid")
+    fi
+    case $pid in
+    '' | *[!0-9]*) return 1 ;;
+    esac
+    [ -r "/proc/$pid/cmdline" ] || return 1
+    case $(tr '\000' ' ' <"/proc/$pid/cmdline") in
+    *"muster-agent run --prefix $PREFIX "*) kill "$pid" || return 1 ;;
+    *) return 1 ;;
+    esac
+    tries=0
+    while agent_runs; do
+        tries=$((tries + 1))
+        [ "$tries" -le 20 ] || return 1
+        sleep 1
+    done
+}
+
 start_alone() {
-    pid_file=$PREFIX/state/agent.pid
-    if [ -s "$pid_file" ] && kill -0 "$(cat "$pid_file")" 2>/dev/null; then
-        say "the agent runs already (process $(cat "$pid_file"))"
-        return 0
+    if agent_runs; then
+        if [ "$replaced" = no ]; then
+            say "the agent runs already"
+            return 0
+        fi
+        stop_alone || fail 6 "the agent still runs with the old identity; stop it, then run: $agent run --prefix $PREFIX"
     fi
     nohup "$agent" run --prefix "$PREFIX" >>"$PREFIX/state/agent.log" 2>&1 </dev/null &
     pid=$!
-    printf '%s\n' "$pid" >"$pid_file"
+    printf '%s\n' "$pid" >"$PREFIX/state/agent.pid"
     # A second is enough to see a bad start; the server sees the rest.
     sleep 1
-    kill -0 "$pid" 2>/dev/null || return 1
+    if ! kill -0 "$pid" 2>/dev/null; then
+        rm -f -- "$PREFIX/state/agent.pid"
+        return 1
+    fi
     say "started as process $pid; its log is $PREFIX/state/agent.log"
     say "to start it at boot, add to the crontab: @reboot $agent run --prefix $PREFIX"
 }
@@ -220,6 +302,9 @@ main() {
     install_agent
     enrol
     if [ "$START" = no ]; then
+        if [ "$replaced" = yes ]; then
+            say "an agent that runs keeps its old identity until it is stopped and started again"
+        fi
         say "done; start the agent with: $agent run --prefix $PREFIX"
         return 0
     fi

@@ -16,6 +16,8 @@ pub struct Script<'a> {
     pub prefix: Option<&'a Path>,
     /// Whether the script starts the agent.
     pub start: bool,
+    /// Whether the script replaces the identity of a host that is enrolled already.
+    pub renew: bool,
 }
 
 impl Script<'_> {
@@ -30,6 +32,7 @@ impl Script<'_> {
             ("@AGENT_SHA256@", agent.map(|agent| agent.sha256.to_string()).unwrap_or_default()),
             ("@PREFIX@", self.prefix.map(|prefix| prefix.display().to_string()).unwrap_or_default()),
             ("@START@", if self.start { "yes" } else { "no" }.to_owned()),
+            ("@RENEW@", if self.renew { "yes" } else { "no" }.to_owned()),
             ("@CA_PEM@", plain(self.ca_pem.trim_end())),
             ("@TOKEN@", plain(&self.added.token)),
         ];
