@@ -11,18 +11,19 @@ use tracing::warn;
 
 /// A client came.
 pub(crate) fn connected(shared: &Shared, link: &Link) {
-    let presence = Presence { ip_address: Some(link.caller.peer.to_string()), ..base(shared, link, "connected") };
-    publish(shared, PresenceEvent::Connected, &presence);
+    publish(shared, link, PresenceEvent::Connected, || Presence {
+        ip_address: Some(link.caller.peer.to_string()),
+        ..base(shared, link, "connected")
+    });
 }
 
 /// A client went.
 pub(crate) fn disconnected(shared: &Shared, link: &Link, end: End) {
-    let presence = Presence {
+    publish(shared, link, PresenceEvent::Disconnected, || Presence {
         client_initiated_disconnect: Some(end == End::Goodbye),
         disconnect_reason: Some(end.reason()),
         ..base(shared, link, "disconnected")
-    };
-    publish(shared, PresenceEvent::Disconnected, &presence);
+    });
 }
 
 fn base(shared: &Shared, link: &Link, event: &str) -> Presence {
@@ -42,9 +43,13 @@ fn base(shared: &Shared, link: &Link, event: &str) -> Presence {
     }
 }
 
-fn publish(shared: &Shared, event: PresenceEvent, presence: &Presence) {
-    let topic = Topic::Presence { event, client: presence.client_id.as_str().into() };
-    match serde_json::to_vec(presence) {
+/// Publishes an event if anybody reads it: thousands of clients come at once, and mostly nobody does.
+fn publish(shared: &Shared, link: &Link, event: PresenceEvent, presence: impl FnOnce() -> Presence) {
+    let topic = Topic::Presence { event, client: link.caller.client_id.clone() }.to_string();
+    if !shared.bus.observed(&topic) {
+        return;
+    }
+    match serde_json::to_vec(&presence()) {
         Ok(payload) => shared.bus.observe(Message::new(topic, payload), false),
         Err(error) => warn!(%error, "presence event was not written"),
     }

@@ -53,6 +53,9 @@ pub trait Deliveries: Send + Sync + 'static {
     /// Whether anybody would get such a message. `true` when that is not known.
     fn wanted(&self, thing: &ThingName, topic: &str) -> bool;
 
+    /// Whether any reader would get a message on this topic. `true` when that is not known.
+    fn observed(&self, topic: &str) -> bool;
+
     /// Publishes a message to the readers. A retained one replaces the one before on its topic; an empty retained one
     /// removes it.
     fn observe(&self, message: Message, retain: bool);

@@ -106,6 +106,10 @@ impl Deliveries for EmbeddedBus {
         self.door.get().is_some_and(|door| door.wanted(thing, topic)) || self.observers.wanted(topic)
     }
 
+    fn observed(&self, topic: &str) -> bool {
+        self.observers.wanted(topic)
+    }
+
     fn observe(&self, message: Message, retain: bool) {
         if retain {
             self.observers.retain(&message);
