@@ -81,10 +81,12 @@ undo() {
 
 # Makes a folder and those above it, and notes the new ones.
 make_folder() {
-    if [ -d "$1" ]; then
+    if [ -z "$1" ] || [ -d "$1" ]; then
         return 0
     fi
-    make_folder "$(dirname -- "$1")" || return 1
+    case $1 in
+        */*) make_folder "${1%/*}" || return 1 ;;
+    esac
     mkdir -- "$1" || return 1
     made="$1
 $made"
