@@ -34,6 +34,41 @@ def check(name):
     return register
 
 
+class OnLink:
+    """Something with a `link` of its own, which is closed when the check is over."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.link.close()
+
+
+def each_of(make, kinds=(("", ()),)):
+    """A way to register checks that get what `make(fleet, *arguments)` makes, once for each kind `(prefix, arguments)`."""
+
+    def named(name):
+        def register(function):
+            # As in `check`.
+            if function.__globals__["__name__"] == "__main__":
+                for prefix, arguments in kinds:
+                    _checks.append((prefix + name, lambda fleet, arguments=arguments: _on(make, fleet, arguments, function)))
+            return function
+
+        return register
+
+    return named
+
+
+def _on(make, fleet, arguments, function):
+    with make(fleet, *arguments) as subject:
+        function(subject)
+
+
+# The shadow without a name, and one with.
+BOTH_KINDS = (("classic: ", (False,)), ("named: ", (True,)))
+
+
 def equal(found, wanted, what=""):
     """Fails the check unless the two are equal; JSON makes no difference between 1 and true, this does."""
     if json.dumps(found, sort_keys=True, default=repr) != json.dumps(wanted, sort_keys=True, default=repr):

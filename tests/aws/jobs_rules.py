@@ -1,10 +1,10 @@
 """The rules of jobs that no service client of the SDK can break or see, sent and read as JSON."""
 
-from harness import check, equal, main, recent, true, unique
+from harness import OnLink, check, each_of, equal, main, recent, true, unique
 from plain import Plain
 
 
-class Device:
+class Device(OnLink):
     """A new thing and its job topics. It subscribes to nothing: answers come all the same."""
 
     def __init__(self, fleet):
@@ -22,25 +22,9 @@ class Device:
     def rejected(self, call, payload):
         return self.link.rejected(f"{self.topic}/{call}", payload)
 
-    def __enter__(self):
-        return self
 
-    def __exit__(self, *_):
-        self.link.close()
-
-
-def device(name):
-    """A check of one new device."""
-
-    def register(function):
-        @check(name)
-        def _(fleet):
-            with Device(fleet) as thing:
-                function(thing)
-
-        return function
-
-    return register
+# A check of one new device.
+device = each_of(Device)
 
 
 @device("an answer comes without a subscription, with one it comes once")

@@ -3,11 +3,11 @@
 from awsiot import iotjobs
 from awsiot.iotjobs import IotJobsClient, JobStatus
 
-from harness import check, equal, main, recent, unique
+from harness import OnLink, check, each_of, equal, main, recent, unique
 from sdk import Link, published, subscribed
 
 
-class Device:
+class Device(OnLink):
     """A new thing and what its callbacks said."""
 
     def __init__(self, fleet):
@@ -60,25 +60,9 @@ class Device:
                 if hasattr(part, "left"):
                     equal(part.left(), [], name)
 
-    def __enter__(self):
-        return self
 
-    def __exit__(self, *_):
-        self.link.close()
-
-
-def device(name):
-    """A check of one new device."""
-
-    def register(function):
-        @check(name)
-        def _(fleet):
-            with Device(fleet) as thing:
-                function(thing)
-
-        return function
-
-    return register
+# A check of one new device.
+device = each_of(Device)
 
 
 @device("the life of a job reaches the right callbacks, each once")

@@ -3,11 +3,11 @@
 from awsiot import iotjobs
 from awsiot.iotjobs import IotJobsClientV2, JobStatus
 
-from harness import DEADLINE_S, check, equal, main, recent, unique
+from harness import DEADLINE_S, OnLink, check, each_of, equal, main, recent, unique
 from sdk import Link, refused, second_generation, stream
 
 
-class Device:
+class Device(OnLink):
     """A new thing, its jobs client and the two streams of notices."""
 
     def __init__(self, fleet):
@@ -69,25 +69,9 @@ class Device:
         """Fails the check if there are notices that nobody took."""
         equal((self.notices.left(), self.next_notices.left()), ([], []), "notices nobody asked for")
 
-    def __enter__(self):
-        return self
 
-    def __exit__(self, *_):
-        self.link.close()
-
-
-def device(name):
-    """A check of one new device."""
-
-    def register(function):
-        @check(name)
-        def _(fleet):
-            with Device(fleet) as thing:
-                function(thing)
-
-        return function
-
-    return register
+# A check of one new device.
+device = each_of(Device)
 
 
 @device("an idle thing has two empty lists, no next execution, and starts nothing")

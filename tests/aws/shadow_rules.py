@@ -6,11 +6,11 @@ developer guide.
 
 import json
 
-from harness import check, equal, main, recent, true
+from harness import BOTH_KINDS, OnLink, check, each_of, equal, main, recent, true
 from plain import Plain
 
 
-class Shadow:
+class Shadow(OnLink):
     """One shadow of one new thing."""
 
     def __init__(self, fleet, named=False):
@@ -36,27 +36,9 @@ class Shadow:
     def get(self):
         return self.link.accepted(f"{self.topic}/get", b"")
 
-    def __enter__(self):
-        return self
 
-    def __exit__(self, *_):
-        self.link.close()
-
-
-def both(name):
-    """A check for the classic shadow and one for a named shadow."""
-
-    def register(function):
-        for kind, named in (("classic", False), ("named", True)):
-
-            def run(fleet, named=named):
-                with Shadow(fleet, named) as shadow:
-                    function(shadow)
-
-            check(f"{kind}: {name}")(run)
-        return function
-
-    return register
+# A check for the classic shadow and one for a named shadow.
+both = each_of(Shadow, BOTH_KINDS)
 
 
 def desired(value):

@@ -3,11 +3,11 @@
 from awsiot import iotshadow
 from awsiot.iotshadow import IotShadowClient, ShadowState
 
-from harness import check, equal, main, recent, true
+from harness import BOTH_KINDS, OnLink, check, each_of, equal, main, recent, true
 from sdk import Link, published, subscribed
 
 
-class Shadow:
+class Shadow(OnLink):
     """One shadow of one new thing and what its callbacks said."""
 
     def __init__(self, fleet, named):
@@ -52,27 +52,9 @@ class Shadow:
             if hasattr(events, "left"):
                 equal(events.left(), [], name)
 
-    def __enter__(self):
-        return self
 
-    def __exit__(self, *_):
-        self.link.close()
-
-
-def both(name):
-    """A check for the classic shadow and one for a named shadow."""
-
-    def register(function):
-        for kind, named in (("classic", False), ("named", True)):
-
-            def run(fleet, named=named):
-                with Shadow(fleet, named) as shadow:
-                    function(shadow)
-
-            check(f"{kind}: {name}")(run)
-        return function
-
-    return register
+# A check for the classic shadow and one for a named shadow.
+both = each_of(Shadow, BOTH_KINDS)
 
 
 @both("a request without a token is answered without one")

@@ -3,11 +3,11 @@
 from awsiot import iotshadow
 from awsiot.iotshadow import IotShadowClientV2, ShadowState
 
-from harness import DEADLINE_S, check, equal, main, recent, true
+from harness import BOTH_KINDS, DEADLINE_S, OnLink, check, each_of, equal, main, recent, true
 from sdk import Link, refused, second_generation, stream
 
 
-class Shadow:
+class Shadow(OnLink):
     """One shadow of one new thing, with the calls of the SDK for its kind."""
 
     def __init__(self, fleet, named):
@@ -49,27 +49,9 @@ class Shadow:
         create = getattr(self.client, f"create_{self._call}_updated_stream")
         return stream(create, self._request(f"{self._middle}ShadowUpdatedSubscriptionRequest"))
 
-    def __enter__(self):
-        return self
 
-    def __exit__(self, *_):
-        self.link.close()
-
-
-def both(name):
-    """A check for the classic shadow and one for a named shadow."""
-
-    def register(function):
-        for kind, named in (("classic", False), ("named", True)):
-
-            def run(fleet, named=named):
-                with Shadow(fleet, named) as shadow:
-                    function(shadow)
-
-            check(f"{kind}: {name}")(run)
-        return function
-
-    return register
+# A check for the classic shadow and one for a named shadow.
+both = each_of(Shadow, BOTH_KINDS)
 
 
 def sections(state):
