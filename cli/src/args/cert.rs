@@ -1,0 +1,58 @@
+//! `muster cert`.
+
+use super::DataArgs;
+use clap::{Args, Subcommand, ValueEnum};
+use muster_certs::identity::Role;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+
+#[derive(Debug, Subcommand)]
+pub enum CertCommand {
+    /// Issue certificates for device SDKs, dashboards and load tests, signed with the authority in the data folder
+    Issue(CertIssueArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct CertIssueArgs {
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Name in the certificates; with --count, N-0, N-1 and so on
+    #[arg(long, value_name = "N")]
+    pub name: String,
+    /// How many
+    #[arg(long, value_name = "K")]
+    pub count: Option<NonZeroU32>,
+    /// What the holder may do
+    #[arg(long, value_name = "POLICY")]
+    pub policy: Policy,
+    /// Folder for {name}.crt, {name}.key and ca.crt
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Validity [default: 30 for connectors, 365 for others]
+    #[arg(long, value_name = "DAYS")]
+    pub days: Option<NonZeroU32>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A built-in policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Policy {
+    /// Its own thing only
+    Connector,
+    /// Reads status, presence and shadow documents
+    Observer,
+    /// Steers the fleet
+    Operator,
+}
+
+impl From<Policy> for Role {
+    fn from(policy: Policy) -> Self {
+        match policy {
+            Policy::Connector => Self::Connector,
+            Policy::Observer => Self::Observer,
+            Policy::Operator => Self::Operator,
+        }
+    }
+}

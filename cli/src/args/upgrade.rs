@@ -1,0 +1,53 @@
+//! `muster upgrade`, `muster actions` and `muster watch`.
+
+use super::OperatorArgs;
+use clap::Args;
+use muster_wire::admin::Selector;
+use muster_wire::id::{ComponentName, TargetId, ThingName, Version};
+use std::num::NonZeroU32;
+
+#[derive(Debug, Args)]
+pub struct UpgradeArgs {
+    /// Component
+    pub component: ComponentName,
+    /// Version that shall run
+    pub version: Version,
+    /// Which connectors: all, pool=NAME, site=NAME or name=NAME
+    #[arg(long, value_name = "SELECTOR")]
+    pub to: Selector,
+    /// Offer the version also where it failed before
+    #[arg(long)]
+    pub again: bool,
+    /// Follow the actions until all have ended; done only if all are confirmed
+    #[arg(long)]
+    pub wait: bool,
+    /// How long to wait
+    #[arg(long, value_name = "SECONDS", default_value = "600", requires = "wait")]
+    pub timeout: NonZeroU32,
+    #[command(flatten)]
+    pub operator: OperatorArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct ActionsArgs {
+    /// Only of this connector
+    #[arg(long, value_name = "NAME")]
+    pub connector: Option<ThingName>,
+    /// Only of this upgrade command
+    #[arg(long, value_name = "TARGET")]
+    pub target: Option<TargetId>,
+    #[command(flatten)]
+    pub operator: OperatorArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct WatchArgs {
+    /// Stop after so many messages
+    #[arg(long, value_name = "N")]
+    pub count: Option<NonZeroU32>,
+    /// Stop after so many seconds
+    #[arg(long, value_name = "S")]
+    pub seconds: Option<NonZeroU32>,
+    #[command(flatten)]
+    pub operator: OperatorArgs,
+}
