@@ -42,13 +42,17 @@ impl CertificateFacts {
     ///
     /// Errors: [`CertificateError::Der`].
     pub fn from_der(der: &[u8]) -> Result<Self, CertificateError> {
-        let certificate = parse(der)?;
+        Ok(Self::of(&parse(der)?, der))
+    }
+
+    /// The facts of a certificate that was read from `der`.
+    pub(crate) fn of(certificate: &X509Certificate<'_>, der: &[u8]) -> Self {
         let validity = certificate.validity();
-        Ok(Self {
+        Self {
             id: certificate_id(der),
             not_before: validity.not_before.timestamp(),
             not_after: validity.not_after.timestamp(),
-        })
+        }
     }
 
     /// Reads the facts of the first certificate in a PEM text (the leaf of a chain).

@@ -7,10 +7,11 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 
 pub use crate::certificate::certificate_id;
-use crate::certificate::{self, CertificateError};
+use crate::certificate::{self, CertificateError, CertificateFacts};
 
 const SCHEME: &str = "spiffe://";
 const FLEET_BYTES_MAX: usize = 64;
@@ -125,7 +126,7 @@ impl Fleet {
     ///
     /// Errors: any but `Role` and `Name`.
     pub fn from_certificate(der: &[u8]) -> Result<Self, IdentityError> {
-        let uri = only_uri(der)?;
+        let uri = only_uri(&certificate::parse(der)?)?;
         match uri.strip_prefix(SCHEME) {
             Some(fleet) => Self::new(fleet),
             None => Err(IdentityError::Shape { found: excerpt(&uri) }),
@@ -163,7 +164,20 @@ impl Identity {
     /// Other kinds of alternative names (DNS, IP) are ignored; a second URI is an error.
     /// Errors: `Certificate`, `AlternativeNames`, `UriCount`, `OtherFleet`, and those of parsing the URI.
     pub fn from_certificate(der: &[u8], fleet: &Fleet) -> Result<Self, IdentityError> {
-        let identity: Self = only_uri(der)?.parse()?;
+        Self::from_parsed(&certificate::parse(der)?, fleet)
+    }
+
+    /// As [`Identity::from_certificate`], with the facts of the same certificate: a door needs both for every client,
+    /// and reading is the larger part of the work.
+    ///
+    /// Errors: those of [`Identity::from_certificate`].
+    pub fn with_facts(der: &[u8], fleet: &Fleet) -> Result<(Self, CertificateFacts), IdentityError> {
+        let certificate = certificate::parse(der)?;
+        Ok((Self::from_parsed(&certificate, fleet)?, CertificateFacts::of(&certificate, der)))
+    }
+
+    fn from_parsed(certificate: &X509Certificate<'_>, fleet: &Fleet) -> Result<Self, IdentityError> {
+        let identity: Self = only_uri(certificate)?.parse()?;
         if identity.fleet == *fleet {
             Ok(identity)
         } else {
@@ -203,8 +217,7 @@ const fn allowed(role: Role) -> &'static str {
     }
 }
 
-fn only_uri(der: &[u8]) -> Result<String, IdentityError> {
-    let certificate = certificate::parse(der)?;
+fn only_uri(certificate: &X509Certificate<'_>) -> Result<String, IdentityError> {
     // An error here is a doubled extension or one that does not parse.
     let names = certificate.subject_alternative_name().map_err(|_| IdentityError::AlternativeNames)?;
     let names = names.map(|extension| extension.value.general_names.as_slice()).unwrap_or_default();

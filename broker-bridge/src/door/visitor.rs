@@ -2,7 +2,6 @@
 
 use crate::bridge::Shared;
 use muster_bus::Caller;
-use muster_certs::certificate::{CertificateError, CertificateFacts};
 use muster_certs::identity::{Identity, IdentityError};
 use rustls::ServerConnection;
 use std::net::IpAddr;
@@ -14,8 +13,6 @@ pub(crate) enum Unknown {
     NoCertificate,
     #[error("the certificate names no identity of this fleet: {0}")]
     Identity(#[from] IdentityError),
-    #[error("the certificate is not readable: {0}")]
-    Certificate(#[from] CertificateError),
     #[error("the certificate is outside its validity; the client has to renew it, or its clock or ours is wrong")]
     Expired,
     #[error("the gate refused: {0}")]
@@ -31,8 +28,7 @@ pub(crate) fn identify(
     peer: IpAddr,
 ) -> Result<Caller, Unknown> {
     let leaf = tls.peer_certificates().and_then(<[_]>::first).ok_or(Unknown::NoCertificate)?;
-    let identity = Identity::from_certificate(leaf, &shared.fleet)?;
-    let facts = CertificateFacts::from_der(leaf)?;
+    let (identity, facts) = Identity::with_facts(leaf, &shared.fleet)?;
     if !facts.is_valid_at(shared.clock.now().epoch_seconds()) {
         return Err(Unknown::Expired);
     }

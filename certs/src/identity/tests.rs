@@ -30,7 +30,10 @@ fn identities_read_back_as_printed() {
     ] {
         let identity: Identity = text.parse().unwrap();
         assert_eq!(identity.to_string(), text);
-        assert_eq!(Identity::from_certificate(&certificate(&[text]), identity.fleet()).unwrap(), identity);
+        let der = certificate(&[text]);
+        assert_eq!(Identity::from_certificate(&der, identity.fleet()).unwrap(), identity);
+        let facts = CertificateFacts::from_der(&der).unwrap();
+        assert_eq!(Identity::with_facts(&der, identity.fleet()).unwrap(), (identity.clone(), facts));
         let json = serde_json::to_string(&identity).unwrap();
         assert_eq!(serde_json::from_str::<Identity>(&json).unwrap(), identity);
     }
