@@ -1,7 +1,6 @@
 //! `muster-agent enrol`: makes a key that never leaves this host, and gets a certificate for it.
 
 use crate::args::Enrol;
-use crate::failure::Failure;
 use crate::hands::files;
 use crate::hands::http::{Endpoint, HttpError};
 use crate::host::facts;
@@ -14,6 +13,7 @@ use hyper::body::Incoming;
 use hyper::{Request, Response, StatusCode};
 use muster_certs::{Token, certificate, client_config, csr, provider, store};
 use muster_runtime::clock::Clock;
+use muster_runtime::failure::Failure;
 use muster_runtime::ids;
 use muster_wire::enrol::{ENROL_PATH, EnrolRequest, EnrolResponse};
 use muster_wire::limits::HTTP_BODY_BYTES_MAX;
@@ -33,15 +33,15 @@ const TOKEN_FILE_BYTES_MAX: u64 = 4096;
 pub async fn enrol(args: Enrol, clock: &Clock) -> Result<String, Failure> {
     let server = Server::parse(&args.server).map_err(|error| Failure::local(format!("--server {error}")))?;
     let prefix = Prefix::new(&args.prefix)
-        .map_err(|error| Failure::because(format!("--prefix {} is not usable", args.prefix.display()), error))?;
+        .map_err(|error| Failure::local_because(format!("--prefix {} is not usable", args.prefix.display()), error))?;
     if Identity::exists(&prefix) && !args.force {
         let root = prefix.root().display();
         return Err(Failure::local(format!("{root} is enrolled already; add --force to replace its identity")));
     }
-    let ca = store::read_pem(&args.ca).map_err(|error| Failure::because("--ca cannot be used", error))?;
+    let ca = store::read_pem(&args.ca).map_err(|error| Failure::local_because("--ca cannot be used", error))?;
     let token = token(args.token_file.as_deref())?;
     let (request, key) =
-        csr(args.name.as_str()).map_err(|error| Failure::because("cannot make a key for this host", error))?;
+        csr(args.name.as_str()).map_err(|error| Failure::local_because("cannot make a key for this host", error))?;
     let request = EnrolRequest {
         token: token.reveal().to_owned(),
         name: args.name.clone(),
@@ -57,7 +57,7 @@ pub async fn enrol(args: Enrol, clock: &Clock) -> Result<String, Failure> {
     identity::write(&prefix, &texts)?;
     let settings = Settings::template(&server, &answer.name);
     files::replace(&prefix.settings(), settings.as_bytes())
-        .map_err(|error| Failure::because(format!("cannot write {}", prefix.settings().display()), error))?;
+        .map_err(|error| Failure::local_because(format!("cannot write {}", prefix.settings().display()), error))?;
     let root = prefix.root().display();
     Ok(format!(
         "{} is enrolled in fleet {}; start it with: muster-agent run --prefix {root}",
@@ -78,15 +78,16 @@ fn token(file: Option<&Path>) -> Result<Token, Failure> {
             ("standard input".to_owned(), read)
         }
     };
-    read.map_err(|error| Failure::because(format!("cannot read the token from {from}"), error))?;
-    text.trim().parse().map_err(|error| Failure::because(format!("no usable token in {from}"), error))
+    read.map_err(|error| Failure::local_because(format!("cannot read the token from {from}"), error))?;
+    text.trim().parse().map_err(|error| Failure::local_because(format!("no usable token in {from}"), error))
 }
 
 async fn post(server: &Server, ca: &str, request: &EnrolRequest) -> Result<EnrolResponse, Failure> {
-    let tls =
-        client_config(ca, None, &[b"http/1.1"]).map_err(|error| Failure::because("--ca cannot be used", error))?;
+    let tls = client_config(ca, None, &[b"http/1.1"])
+        .map_err(|error| Failure::local_because("--ca cannot be used", error))?;
     let endpoint = Endpoint { host: server.host.clone(), port: server.port, tls: Some(Arc::new(tls)) };
-    let failed = |error: Box<dyn std::error::Error + Send + Sync>| Failure::because("cannot write the request", error);
+    let failed =
+        |error: Box<dyn std::error::Error + Send + Sync>| Failure::local_because("cannot write the request", error);
     let body = serde_json::to_vec(request).map_err(|error| failed(error.into()))?;
     let request = Request::post(ENROL_PATH)
         .header("host", server.to_string())
@@ -107,7 +108,7 @@ async fn read_answer(answer: Response<Incoming>) -> Result<EnrolResponse, Failur
     let body = body.to_bytes();
     if status == StatusCode::OK {
         return serde_json::from_slice(&body).map_err(|error| {
-            Failure::because("the answer of the server is not readable; is it a Muster server?", error)
+            Failure::local_because("the answer of the server is not readable; is it a Muster server?", error)
         });
     }
     match serde_json::from_slice::<Rejection>(&body) {
@@ -123,7 +124,7 @@ fn check_answer(answer: &EnrolResponse, pinned_ca: &str, texts: &Texts<'_>, cloc
     if identity.name != answer.name || identity.fleet.as_str() != answer.fleet {
         return Err(wrong("the certificate is for another name or fleet"));
     }
-    let unreadable = |error| Failure::because("the CA certificate is not readable", error);
+    let unreadable = |error| Failure::local_because("the CA certificate is not readable", error);
     let pinned = certificate::chain_from_pem(pinned_ca).map_err(unreadable)?;
     let told = certificate::chain_from_pem(&answer.ca).map_err(unreadable)?;
     if !told.iter().any(|certificate| pinned.contains(certificate)) {
@@ -131,17 +132,20 @@ fn check_answer(answer: &EnrolResponse, pinned_ca: &str, texts: &Texts<'_>, cloc
     }
     let mut roots = RootCertStore::empty();
     for root in told {
-        roots.add(root).map_err(|error| Failure::because("the CA certificate cannot be used", error))?;
+        roots.add(root).map_err(|error| Failure::local_because("the CA certificate cannot be used", error))?;
     }
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
         .build()
-        .map_err(|error| Failure::because("the CA certificate cannot be used", error))?;
+        .map_err(|error| Failure::local_because("the CA certificate cannot be used", error))?;
     let chain = certificate::chain_from_pem(&answer.certificate).map_err(unreadable)?;
     let (own, between) = chain.split_first().ok_or_else(|| wrong("it holds no certificate"))?;
     let seconds = u64::try_from(clock.now().epoch_seconds()).unwrap_or(0);
     let now = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
     verifier.verify_client_cert(own, between, now).map(drop).map_err(|error| {
-        Failure::because("the certificate from the server is not valid here; is the clock of this host right?", error)
+        Failure::local_because(
+            "the certificate from the server is not valid here; is the clock of this host right?",
+            error,
+        )
     })
 }
 

@@ -3,13 +3,13 @@
 //! A new identity is completed in a folder beside the old one and then takes its place, so at any moment one whole
 //! identity is there.
 
-use crate::failure::Failure;
 use crate::hands::files;
 use crate::places::Prefix;
 use crate::platform;
 use muster_certs::{
     CertificateFacts, Fleet, Identity as Name, PublisherPublicKey, Role, certificate, client_config, store,
 };
+use muster_runtime::failure::Failure;
 use muster_wire::id::ThingName;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -64,18 +64,19 @@ impl Identity {
         complete_swap(prefix)?;
         let folder = prefix.identity();
         let pem = |name: &str| {
-            store::read_pem(&folder.join(name)).map_err(|error| Failure::because("the identity cannot be used", error))
+            store::read_pem(&folder.join(name))
+                .map_err(|error| Failure::local_because("the identity cannot be used", error))
         };
         let publisher = folder.join(PUBLISHER);
         let publisher = fs::read_to_string(&publisher)
-            .map_err(|error| Failure::because(format!("cannot read {}", publisher.display()), error))?;
+            .map_err(|error| Failure::local_because(format!("cannot read {}", publisher.display()), error))?;
         Self::check(&Texts { key: &pem(KEY)?, certificate: &pem(CERTIFICATE)?, ca: &pem(CA)?, publisher: &publisher })
     }
 
     /// Checks that the texts belong together.
     pub fn check(texts: &Texts<'_>) -> Result<Self, Failure> {
-        fn unusable(error: impl Into<crate::failure::Cause>) -> Failure {
-            Failure::because("the identity cannot be used; enrol again with --force", error)
+        fn unusable(error: impl Into<muster_runtime::failure::Cause>) -> Failure {
+            Failure::local_because("the identity cannot be used; enrol again with --force", error)
         }
         let authority = certificate::first_from_pem(texts.ca).map_err(unusable)?;
         let fleet = Fleet::from_certificate(&authority).map_err(unusable)?;
@@ -101,14 +102,14 @@ impl Identity {
     /// How TLS is spoken with the server.
     pub fn tls(&self, alpn: &[&[u8]]) -> Result<Arc<rustls::ClientConfig>, Failure> {
         let config = client_config(&self.ca_pem, Some((&self.certificate_pem, &self.key_pem)), alpn);
-        config.map(Arc::new).map_err(|error| Failure::because("the identity cannot be used for TLS", error))
+        config.map(Arc::new).map_err(|error| Failure::local_because("the identity cannot be used for TLS", error))
     }
 }
 
 /// Writes a new identity in place of the old one, if there is one.
 pub fn write(prefix: &Prefix, texts: &Texts<'_>) -> Result<(), Failure> {
     let folder = waiting(prefix);
-    let failed = |error: std::io::Error| Failure::because(format!("cannot write {}", folder.display()), error);
+    let failed = |error: std::io::Error| Failure::local_because(format!("cannot write {}", folder.display()), error);
     platform::create_private_folder(&prefix.state()).map_err(failed)?;
     files::remove_tree(&folder).map_err(failed)?;
     platform::create_private_folder(&folder).map_err(failed)?;
@@ -121,7 +122,7 @@ pub fn write(prefix: &Prefix, texts: &Texts<'_>) -> Result<(), Failure> {
     ] {
         let path = folder.join(name);
         let write = if is_secret { store::write_secret } else { store::write_public };
-        write(&path, text.as_bytes()).map_err(|error| Failure::because("the identity was not written", error))?;
+        write(&path, text.as_bytes()).map_err(|error| Failure::local_because("the identity was not written", error))?;
     }
     complete_swap(prefix)
 }
@@ -142,7 +143,7 @@ fn complete_swap(prefix: &Prefix) -> Result<(), Failure> {
         platform::sync_parent(&place)?;
         files::remove_tree(&old)
     };
-    swap().map_err(|error| Failure::because(format!("cannot put the new identity to {}", place.display()), error))
+    swap().map_err(|error| Failure::local_because(format!("cannot put the new identity to {}", place.display()), error))
 }
 
 fn waiting(prefix: &Prefix) -> PathBuf {

@@ -9,7 +9,6 @@ mod agent;
 mod args;
 mod brain;
 mod enrol;
-mod failure;
 mod hands;
 mod host;
 mod identity;
@@ -23,10 +22,10 @@ mod status;
 mod upgrader;
 
 use crate::args::{Args, Verb};
-use crate::failure::Failure;
 use crate::places::Prefix;
 use clap::Parser;
 use muster_runtime::clock::Clock;
+use muster_runtime::failure::Failure;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -42,7 +41,7 @@ fn main() -> ExitCode {
         .build();
     let done = match runtime {
         Ok(runtime) => runtime.block_on(dispatch(args)),
-        Err(error) => Err(Failure::because("cannot start the runtime", error)),
+        Err(error) => Err(Failure::local_because("cannot start the runtime", error)),
     };
     match done {
         Ok(text) if text.is_empty() => ExitCode::SUCCESS,
@@ -65,7 +64,7 @@ async fn dispatch(args: Args) -> Result<String, Failure> {
             let status = status::status(&prefix(&args.prefix)?)?;
             if args.json {
                 serde_json::to_string_pretty(&status)
-                    .map_err(|error| Failure::because("cannot print the status", error))
+                    .map_err(|error| Failure::local_because("cannot print the status", error))
             } else {
                 Ok(status.to_string())
             }
@@ -74,5 +73,6 @@ async fn dispatch(args: Args) -> Result<String, Failure> {
 }
 
 fn prefix(path: &Path) -> Result<Prefix, Failure> {
-    Prefix::new(path).map_err(|error| Failure::because(format!("--prefix {} is not usable", path.display()), error))
+    Prefix::new(path)
+        .map_err(|error| Failure::local_because(format!("--prefix {} is not usable", path.display()), error))
 }

@@ -1,7 +1,6 @@
 //! `muster-agent run`: puts the parts together and waits for the end.
 
 use crate::agent::{Agent, Parts};
-use crate::failure::Failure;
 use crate::hands::http::Endpoint;
 use crate::identity::Identity;
 use crate::link::{self, QUEUE, Target};
@@ -9,6 +8,7 @@ use crate::places::Prefix;
 use crate::platform;
 use crate::settings::Settings;
 use muster_runtime::clock::Clock;
+use muster_runtime::failure::Failure;
 use muster_runtime::tasks::{OnExit, TaskGroup};
 use muster_runtime::telemetry;
 use muster_wire::limits::SHUTDOWN_GRACE;
@@ -25,7 +25,7 @@ const LOCK_PAUSE: Duration = Duration::from_millis(100);
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(prefix: &Prefix) -> Result<(), Failure> {
     let settings = Settings::read(&prefix.settings())
-        .map_err(|error| Failure::because(format!("{} cannot be used", prefix.settings().display()), error))?;
+        .map_err(|error| Failure::local_because(format!("{} cannot be used", prefix.settings().display()), error))?;
     telemetry::init(&settings.log_level, settings.log_format);
     let identity = Identity::load(prefix)?;
     if identity.name != settings.name {
@@ -42,7 +42,7 @@ pub async fn run(prefix: &Prefix) -> Result<(), Failure> {
     };
     for folder in [prefix.journals(), prefix.spool(), prefix.components()] {
         std::fs::create_dir_all(&folder)
-            .map_err(|error| Failure::because(format!("cannot make {}", folder.display()), error))?;
+            .map_err(|error| Failure::local_because(format!("cannot make {}", folder.display()), error))?;
     }
     let stop = CancellationToken::new();
     let (outbox, to_send) = mpsc::channel(QUEUE);
@@ -66,7 +66,7 @@ pub async fn run(prefix: &Prefix) -> Result<(), Failure> {
         said,
         stop: stop.clone(),
     })
-    .map_err(|error| Failure::because("the agent cannot start", error))?;
+    .map_err(|error| Failure::local_because("the agent cannot start", error))?;
     info!(thing = %identity.name, prefix = %prefix.root().display(), version = env!("CARGO_PKG_VERSION"), "agent runs");
     let mut tasks = TaskGroup::new(stop.clone());
     tasks.spawn("link", OnExit::StopAll, link::keep(target, to_send, say, stop.clone()));
@@ -87,7 +87,7 @@ pub async fn run(prefix: &Prefix) -> Result<(), Failure> {
         }
     };
     info!("agent stopped; components go on");
-    ended.map_err(|error| Failure::because("the agent ended", error))
+    ended.map_err(|error| Failure::local_because("the agent ended", error))
 }
 
 /// Takes the lock, with a little patience: an agent that was just killed holds it until the disk is done with its last
@@ -107,7 +107,7 @@ async fn wait_for_lock(prefix: &Prefix) -> Result<Option<File>, Failure> {
 /// a crash.
 pub fn lock(prefix: &Prefix) -> Result<Option<File>, Failure> {
     let path = prefix.lock();
-    let failed = |error: std::io::Error| Failure::because(format!("cannot lock {}", path.display()), error);
+    let failed = |error: std::io::Error| Failure::local_because(format!("cannot lock {}", path.display()), error);
     platform::create_private_folder(&prefix.state()).map_err(failed)?;
     let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
     match file.try_lock() {

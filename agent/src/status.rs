@@ -1,12 +1,12 @@
 //! `muster-agent status`: what runs here, read from the disk and the processes; the agent itself is not asked, so this
 //! works also when it does not run.
 
-use crate::failure::Failure;
 use crate::hands::process::Run;
 use crate::hands::{installed, journal};
 use crate::identity::Identity;
 use crate::places::Prefix;
 use crate::run::lock;
+use muster_runtime::failure::Failure;
 use muster_wire::component::{LastFailed, UpgradeStep};
 use muster_wire::id::{ComponentName, ThingName, Version};
 use muster_wire::time::Timestamp;
@@ -69,7 +69,7 @@ pub fn status(prefix: &Prefix) -> Result<Status, Failure> {
 fn component(prefix: &Prefix, name: ComponentName) -> Result<Component, Failure> {
     let home = prefix.home(&name);
     let record = journal::read(&prefix.journal(&name))
-        .map_err(|error| Failure::because(format!("the state of {name} is not known"), error))?;
+        .map_err(|error| Failure::local_because(format!("the state of {name} is not known"), error))?;
     let run = Run::read(&home).ok().flatten();
     let alive = run.as_ref().and_then(|run| run.find().map(|key| (run, key)));
     Ok(Component {
