@@ -14,6 +14,7 @@ pub mod id;
 pub mod job;
 pub mod limits;
 pub mod presence;
+pub mod proxy;
 pub mod rejection;
 pub mod shadow;
 pub mod telemetry;
