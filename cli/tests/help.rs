@@ -83,7 +83,7 @@ fn mistakes_end_with_2_and_an_absent_server_with_3() {
     check(&["upgrade", "greeter"], 2, "required arguments were not provided");
     check(&["connector", "list"], 2, "--data <DIR>");
     check(&["connector", "show", "a b", "--data", at], 2, "character ' ' is not allowed here");
-    check(&["connector", "list", "--to", "pol=x", "--data", at], 2, "use all, pool=NAME, site=NAME or name=NAME");
+    check(&["connector", "list", "--to", "pol=x", "--data", at], 2, "terms are all, pool=");
     check(&["connector", "list", "--data", at], 2, "muster init");
     check(&["init", "--data", at, "--host", "a:1"], 2, "without port");
     check(&["init", "--data", at, "--host", "localhost"], 0, "");

@@ -7,4 +7,5 @@
 pub mod component;
 pub mod job;
 pub mod reconcile;
+pub mod select;
 pub mod shadow;

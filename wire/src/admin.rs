@@ -14,7 +14,7 @@ pub use connector::{
     AddConnector, AddedConnector, AgentDownload, ConnectorList, ListConnectors, ShowConnector, ShownConnector,
 };
 pub use job::{CreateJob, CreatedJob};
-pub use selector::{Selector, SelectorError};
+pub use selector::{ComponentTest, NotLasting, Pattern, Selector, SelectorError, Term, Test};
 pub use upgrade::{ActionList, ListActions, Upgrade, UpgradeStarted};
 
 use crate::rejection::Rejection;

@@ -1,6 +1,8 @@
 //! HTTPS: paths, enrolment.
 
 use crate::id::{Sha256Hex, ThingName, Version};
+use crate::label::Label;
+use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -74,18 +76,28 @@ pub struct HostFacts {
     /// Version of the agent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agent_version: Option<Version>,
+    /// Digest of the agent's program file; the server knows by it whether it offers another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent_sha256: Option<Sha256Hex>,
     /// Host name.
     pub hostname: String,
     /// Operating system with its version, for people.
     pub os: String,
+    /// Version of the operating system's kernel.
+    pub kernel: String,
     /// CPU architecture: `x86_64`, `aarch64`.
     pub arch: String,
     /// Addresses of the host's interfaces, without loopback and link-local ones.
     pub addresses: Vec<String>,
     /// Changes with every boot of the host.
     pub boot_id: String,
+    /// When the host booted, by its own clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub booted_at: Option<Timestamp>,
     /// Changes with every start of the agent.
     pub start_id: String,
+    /// Labels from the agent's settings, at most [`crate::label::LABELS_MAX`].
+    pub labels: Vec<Label>,
 }
 
 #[cfg(test)]

@@ -40,6 +40,7 @@ pub enum NameError {
     },
 }
 
+/// Defines a name: what it is for, its longest length, and which characters it may have.
 macro_rules! name {
     ($(#[$doc:meta])* $type:ident, $kind:literal, $max:expr, $allowed:literal, first $first:expr, rest $rest:expr) => {
         $(#[$doc])*
@@ -52,19 +53,19 @@ macro_rules! name {
             pub const BYTES_MAX: usize = $max;
 
             /// Checks `text` and makes a name of it.
-            pub fn new(text: impl AsRef<str>) -> Result<Self, NameError> {
+            pub fn new(text: impl AsRef<str>) -> Result<Self, $crate::id::NameError> {
                 let text = text.as_ref();
                 if text.is_empty() {
-                    return Err(NameError::Empty { kind: $kind, max: $max, allowed: $allowed });
+                    return Err($crate::id::NameError::Empty { kind: $kind, max: $max, allowed: $allowed });
                 }
                 if text.len() > $max {
-                    return Err(NameError::TooLong { kind: $kind, found: text.len(), max: $max });
+                    return Err($crate::id::NameError::TooLong { kind: $kind, found: text.len(), max: $max });
                 }
                 let first: fn(char) -> bool = $first;
                 let rest: fn(char) -> bool = $rest;
                 let bad = text.chars().enumerate().find(|(at, c)| if *at == 0 { !first(*c) } else { !rest(*c) });
                 if let Some((_, bad)) = bad {
-                    return Err(NameError::BadCharacter { kind: $kind, found: text.to_owned(), bad, allowed: $allowed });
+                    return Err($crate::id::NameError::BadCharacter { kind: $kind, found: text.to_owned(), bad, allowed: $allowed });
                 }
                 Ok(Self(text.into()))
             }
@@ -89,15 +90,15 @@ macro_rules! name {
         }
 
         impl TryFrom<String> for $type {
-            type Error = NameError;
-            fn try_from(text: String) -> Result<Self, NameError> {
+            type Error = $crate::id::NameError;
+            fn try_from(text: String) -> Result<Self, $crate::id::NameError> {
                 Self::new(text)
             }
         }
 
         impl std::str::FromStr for $type {
-            type Err = NameError;
-            fn from_str(text: &str) -> Result<Self, NameError> {
+            type Err = $crate::id::NameError;
+            fn from_str(text: &str) -> Result<Self, $crate::id::NameError> {
                 Self::new(text)
             }
         }
@@ -115,6 +116,8 @@ macro_rules! name {
         }
     };
 }
+
+pub(crate) use name;
 
 fn thing_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, ':' | '_' | '-')

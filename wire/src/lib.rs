@@ -12,6 +12,7 @@ pub mod enrol;
 pub mod filter;
 pub mod id;
 pub mod job;
+pub mod label;
 pub mod limits;
 pub mod presence;
 pub mod proxy;

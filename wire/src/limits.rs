@@ -69,6 +69,8 @@ pub const UNPACKED_BYTES_MAX: u64 = 8 * 1024 * 1024 * 1024;
 pub const PACKAGE_FILES_MAX: usize = 100_000;
 /// Longest description of a connector or a component.
 pub const DESCRIPTION_BYTES_MAX: usize = 1024;
+/// Longest text of a selector: a hundred names of common length.
+pub const SELECTOR_BYTES_MAX: usize = 4096;
 /// Actions that one listing returns.
 pub const ACTIONS_LISTED_MAX: usize = 1000;
 /// Finished actions kept for each connector; older ones are deleted.

@@ -73,11 +73,26 @@ pub struct ConnectorView {
     pub enrolled_at: Option<Timestamp>,
     /// What it said of its host.
     pub host: HostFacts,
+    /// Whether its agent is another program than the one that the server offers; absent where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_outdated: Option<bool>,
     /// Its components, wanted or reported.
     pub components: BTreeMap<ComponentName, ComponentView>,
     /// The latest measurements; only in `connector show` and listings, not in the retained view.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub telemetry: Option<HostTelemetry>,
+    /// How far the host's clock was ahead of the server's when the latest measurement came, in milliseconds; the way
+    /// of the message counts as behind. Only where `telemetry` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_ahead_ms: Option<i64>,
+}
+
+impl ConnectorView {
+    /// Whether its agent or one of its components is not the latest for it.
+    #[must_use]
+    pub fn is_outdated(&self) -> bool {
+        self.agent_outdated == Some(true) || self.components.values().any(|component| component.outdated)
+    }
 }
 
 /// A component of a connector.
@@ -92,6 +107,12 @@ pub struct ComponentView {
     /// The version that the server last confirmed from facts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmed: Option<Version>,
+    /// The latest version for it: the one that an intent wants here, else the one published last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latest: Option<Version>,
+    /// Whether it runs another version than the latest for it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub outdated: bool,
     /// What the probe says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<Health>,
@@ -104,6 +125,10 @@ pub struct ComponentView {
     /// Why it is not where it should be; absent when it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+}
+
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// Where an upgrade of one component on one connector is. Only the server writes `confirmed`.

@@ -9,6 +9,7 @@ use muster_wire::component::*;
 use muster_wire::enrol::*;
 use muster_wire::id::*;
 use muster_wire::job::*;
+use muster_wire::label::Label;
 use muster_wire::presence::*;
 use muster_wire::rejection::*;
 use muster_wire::shadow::*;
@@ -70,12 +71,16 @@ fn last_failed() -> LastFailed {
 fn host() -> HostFacts {
     HostFacts {
         agent_version: Some(version("0.1.0")),
+        agent_sha256: Some(digest(0x11)),
         hostname: "box".into(),
         os: "Linux (Debian GNU/Linux 12)".into(),
+        kernel: "6.1.0-18-amd64".into(),
         arch: "x86_64".into(),
         addresses: vec!["192.0.2.7".into()],
         boot_id: "b1".into(),
+        booted_at: Some(at(-3600)),
         start_id: "s1".into(),
+        labels: vec![Label::new("env", "prod").unwrap()],
     }
 }
 
@@ -98,6 +103,8 @@ fn connector() -> ConnectorView {
         desired: Some(version("1.2")),
         reported: Some(version("1.1")),
         confirmed: Some(version("1.1")),
+        latest: Some(version("1.2")),
+        outdated: true,
         health: Some(Health::Healthy),
         port: Some(8080),
         last_failed: Some(last_failed()),
@@ -116,8 +123,10 @@ fn connector() -> ConnectorView {
         registered_at: at(-100),
         enrolled_at: Some(at(-50)),
         host: host(),
+        agent_outdated: Some(false),
         components: [(component(), view)].into(),
         telemetry: None,
+        clock_ahead_ms: None,
     }
 }
 
@@ -163,7 +172,7 @@ fn the_requests_and_answers_of_operators() {
         "op-connector-added",
         &Reply::Ok(AddedConnector { name: thing(), token: "mst1_x".into(), expires_at: at(300), agent: Some(agent) }),
     );
-    pin("op-connector-list", &ListConnectors { selector: Some(Selector::All), after: Some(thing()) });
+    pin("op-connector-list", &ListConnectors { selector: Some(Selector::all()), after: Some(thing()) });
     pin("op-connector-listed", &Reply::Ok(ConnectorList { connectors: vec![connector()], next: Some(thing()) }));
     pin("op-connector-shown", &Reply::Ok(ShownConnector { connector: connector(), actions: vec![action()] }));
     let publish = PublishComponent {
@@ -182,7 +191,7 @@ fn the_requests_and_answers_of_operators() {
         &Upgrade {
             component: component(),
             version: version("1.1"),
-            to: Selector::Pool(PoolName::new("blue").unwrap()),
+            to: Selector::pool(&PoolName::new("blue").unwrap()),
             again: false,
         },
     );

@@ -50,7 +50,7 @@ pub struct ConnectorAddArgs {
 
 #[derive(Debug, Args)]
 pub struct ConnectorListArgs {
-    /// Which connectors: all, pool=NAME, site=NAME or name=NAME
+    /// Which connectors, for example pool=NAME,!site=NAME or name=web-*,status=offline|never [default: all]
     #[arg(long, value_name = "SELECTOR")]
     pub to: Option<Selector>,
     #[command(flatten)]

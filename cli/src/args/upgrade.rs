@@ -12,7 +12,7 @@ pub struct UpgradeArgs {
     pub component: ComponentName,
     /// Version that shall run
     pub version: Version,
-    /// Which connectors: all, pool=NAME, site=NAME or name=NAME
+    /// Which connectors, now and from now on, for example all, pool=NAME or name=web-*,label.env=prod
     #[arg(long, value_name = "SELECTOR")]
     pub to: Selector,
     /// Offer the version also where it failed before

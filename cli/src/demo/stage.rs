@@ -83,7 +83,7 @@ impl<'a> Runner<'a> {
     /// Asks for a version on all connectors and waits until the stage is proven. Returns on how many it is.
     pub async fn upgrade(&mut self, fleet: &mut Fleet, stage: &Stage) -> Result<usize, CliError> {
         let request =
-            Upgrade { component: greeter(), version: version(stage.version), to: Selector::All, again: false };
+            Upgrade { component: greeter(), version: version(stage.version), to: Selector::all(), again: false };
         self.screen.event(&format!("upgrade greeter {} --to all", stage.version));
         let started: UpgradeStarted = self.operator.call(Verb::Upgrade, &request).await?;
         if started.matched.len() != self.connectors {

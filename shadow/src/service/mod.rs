@@ -102,6 +102,12 @@ impl FleetState {
     fn component(&self, name: &ComponentName, version: &Version) -> Option<&Arc<PublishedComponent>> {
         self.components.get(&(name.clone(), version.clone()))
     }
+
+    /// The version of a component that was published last; versions themselves have no order.
+    fn newest(&self, name: &ComponentName) -> Option<&Arc<PublishedComponent>> {
+        let versions = self.components.values().filter(|component| component.name == *name);
+        versions.max_by_key(|component| component.published_at)
+    }
 }
 
 impl Shared {

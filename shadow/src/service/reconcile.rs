@@ -8,12 +8,13 @@ use crate::records::{Connector, key};
 use muster_bus::Message;
 use muster_model::job::{Event, Execution, Outcome, State};
 use muster_model::reconcile::{Action, ExecutionFacts, Step, View, Wanted, plan};
+use muster_model::select::{Facts, selects};
 use muster_model::shadow::{ShadowDoc, UpdateRequest};
-use muster_wire::admin::Selector;
 use muster_wire::codec::Encoding;
 use muster_wire::component::{
     ComponentReport, DETAIL_OUTCOME, DETAIL_REASON, DETAIL_STEP, DesiredComponent, FailureOutcome,
 };
+use muster_wire::enrol::HostFacts;
 use muster_wire::id::{ComponentName, ThingName};
 use muster_wire::limits::ACTIONS_KEPT_PER_THING;
 use muster_wire::shadow::components;
@@ -31,7 +32,8 @@ pub(super) fn look(
     link: &Link,
 ) -> Result<(), ServiceError> {
     jobs::time_out(shared, batch, &connector.name)?;
-    let mut view = read(shared, batch, connector)?;
+    let host = views::host(batch, connector)?;
+    let mut view = read(shared, batch, connector, &host)?;
     let plan = plan(&view, batch.now);
     for step in &plan.steps {
         carry_out(shared, batch, connector, step)?;
@@ -40,23 +42,25 @@ pub(super) fn look(
         shared.timers.set(at, &connector.name);
     }
     if !plan.steps.is_empty() {
-        view = read(shared, batch, connector)?;
+        view = read(shared, batch, connector, &host)?;
         prune(batch, &connector.name, &view.actions)?;
     }
-    views::refresh(shared, batch, connector, link, &view, &plan.why)
+    views::refresh(shared, batch, connector, link, host, &view, &plan.why)
 }
 
-/// Whether `selector` means this connector.
-pub(super) fn selects(selector: &Selector, connector: &Connector) -> bool {
-    match selector {
-        Selector::All => true,
-        Selector::Pool(pool) => connector.pool.as_ref() == Some(pool),
-        Selector::Site(site) => connector.site.as_ref() == Some(site),
-        Selector::Name(name) => connector.name == *name,
+/// What a selector of an intent can ask of a connector.
+pub(super) fn lasting<'a>(connector: &'a Connector, host: &'a HostFacts) -> Facts<'a> {
+    Facts {
+        name: &connector.name,
+        pool: connector.pool.as_ref(),
+        site: connector.site.as_ref(),
+        os: &host.os,
+        labels: &host.labels,
+        now: None,
     }
 }
 
-fn read(shared: &Shared, batch: &mut Batch<'_>, connector: &Connector) -> Result<View, ServiceError> {
+fn read(shared: &Shared, batch: &mut Batch<'_>, connector: &Connector, host: &HostFacts) -> Result<View, ServiceError> {
     let doc: Option<ShadowDoc> = batch.get(&key::shadow(&connector.name, Some(&components())))?;
     let actions: Vec<Action> = batch.scan(&key::actions(&connector.name))?;
     let executions: Vec<Execution> = batch.scan(&key::executions(&connector.name))?;
@@ -65,7 +69,7 @@ fn read(shared: &Shared, batch: &mut Batch<'_>, connector: &Connector) -> Result
     let reported: BTreeMap<ComponentName, ComponentReport> =
         section(&connector.name, "reported", doc.as_ref().and_then(ShadowDoc::reported));
     Ok(View {
-        wanted: wanted(&shared.fleet(), connector),
+        wanted: wanted(&shared.fleet(), connector, host),
         desired: desired.into_iter().map(|(name, desired)| (name, desired.version)).collect(),
         reported,
         actions,
@@ -75,10 +79,10 @@ fn read(shared: &Shared, batch: &mut Batch<'_>, connector: &Connector) -> Result
 }
 
 /// The newest intent for each component that selects this connector.
-fn wanted(fleet: &FleetState, connector: &Connector) -> BTreeMap<ComponentName, Wanted> {
+pub(super) fn wanted(fleet: &FleetState, connector: &Connector, host: &HostFacts) -> BTreeMap<ComponentName, Wanted> {
     let mut newest = BTreeMap::new();
     for target in fleet.targets.iter().rev() {
-        if newest.contains_key(&target.component) || !selects(&target.selector, connector) {
+        if newest.contains_key(&target.component) || !selects(&target.selector, &lasting(connector, host)) {
             continue;
         }
         // A target is made only for a published version, and versions are never withdrawn.

@@ -357,7 +357,7 @@ fn operators_learn_why_they_are_refused() {
             "not-found",
             "no connector matches pool=x",
         ),
-        ("upgrade", json!({ "component": "web", "version": "1", "to": "poool" }), "invalid", "it has no ="),
+        ("upgrade", json!({ "component": "web", "version": "1", "to": "poool" }), "invalid", "\"poool\" has no ="),
     ];
     for (verb, payload, code, message) in cases {
         let (found, text) = rig.operator(verb, payload).unwrap_err();
@@ -534,3 +534,5 @@ fn a_job_that_was_cut_off_is_finished_at_the_next_start() {
     let mut batch = batch::Batch::new(store.as_ref(), now);
     assert!(batch.get::<crate::records::Job>(&crate::records::key::job(&job)).unwrap().unwrap().assigned);
 }
+
+mod connectors;

@@ -1,11 +1,12 @@
 //! What dashboards and operators see of a connector.
 
 use super::batch::Batch;
-use super::{ServiceError, Shared};
+use super::{FleetState, ServiceError, Shared};
 use crate::records::{Connector, Seen, key};
 use muster_bus::Message;
 use muster_model::reconcile::{Action, View};
 use muster_model::shadow::ShadowDoc;
+use muster_wire::admin::AgentDownload;
 use muster_wire::codec::Encoding;
 use muster_wire::component::Health;
 use muster_wire::enrol::HostFacts;
@@ -53,6 +54,7 @@ pub(super) fn refresh(
     batch: &mut Batch<'_>,
     connector: &Connector,
     link: &Link,
+    host: HostFacts,
     view: &View,
     why: &BTreeMap<ComponentName, String>,
 ) -> Result<(), ServiceError> {
@@ -61,7 +63,7 @@ pub(super) fn refresh(
         shared.timers.set(at, &connector.name);
     }
     let agent_doc: Option<ShadowDoc> = batch.get(&key::shadow(&connector.name, Some(&agent())))?;
-    let components = components(view, why);
+    let components = components(&shared.fleet(), view, why);
     let fresh = ConnectorView {
         v: VIEW_VERSION,
         name: connector.name.clone(),
@@ -74,9 +76,11 @@ pub(super) fn refresh(
         last_sync: agent_doc.as_ref().map(ShadowDoc::updated_at).max(view.synced_at),
         registered_at: connector.registered_at,
         enrolled_at: connector.enrolled.as_ref().map(|enrolled| enrolled.at),
-        host: host(connector, agent_doc.as_ref()),
+        agent_outdated: agent_outdated(shared.config.agent.as_ref(), &host),
+        host,
         components,
         telemetry: None,
+        clock_ahead_ms: None,
     };
     let shared = shared.clone();
     batch.then(move |committed| {
@@ -89,12 +93,12 @@ pub(super) fn refresh(
 
 fn publish(shared: &Shared, mut fresh: ConnectorView) {
     let mut views = shared.views_mut();
-    let telemetry = views.get(&fresh.name).and_then(|known| known.telemetry.clone());
+    let measured = views.get(&fresh.name).map(|known| (known.telemetry.clone(), known.clock_ahead_ms));
     if views.get(&fresh.name).is_some_and(|known| same(known, &fresh)) {
         return;
     }
     let message = Message::new(Topic::View(ViewTopic::Connector(fresh.name.clone())), Encoding::Json.encode(&fresh));
-    fresh.telemetry = telemetry;
+    (fresh.telemetry, fresh.clock_ahead_ms) = measured.unwrap_or_default();
     views.insert(fresh.name.clone(), fresh);
     drop(views);
     use muster_bus::Deliveries;
@@ -102,26 +106,43 @@ fn publish(shared: &Shared, mut fresh: ConnectorView) {
 }
 
 fn same(known: &ConnectorView, fresh: &ConnectorView) -> bool {
-    let bare = ConnectorView { telemetry: None, ..known.clone() };
+    let bare = ConnectorView { telemetry: None, clock_ahead_ms: None, ..known.clone() };
     bare == *fresh
 }
 
-fn host(connector: &Connector, agent: Option<&ShadowDoc>) -> HostFacts {
-    let reported = agent.and_then(ShadowDoc::reported).cloned().map(serde_json::Value::Object);
+/// What a connector said of its host: its latest report, else what it said when it enrolled.
+pub(super) fn host(batch: &mut Batch<'_>, connector: &Connector) -> Result<HostFacts, ServiceError> {
+    let doc: Option<ShadowDoc> = batch.get(&key::shadow(&connector.name, Some(&agent())))?;
+    let reported = doc.as_ref().and_then(ShadowDoc::reported).cloned().map(serde_json::Value::Object);
     let facts = reported.and_then(|value| serde_json::from_value(value).ok());
-    facts.or_else(|| connector.enrolled.as_ref().map(|enrolled| enrolled.host.clone())).unwrap_or_default()
+    Ok(facts.or_else(|| connector.enrolled.as_ref().map(|enrolled| enrolled.host.clone())).unwrap_or_default())
 }
 
-fn components(view: &View, why: &BTreeMap<ComponentName, String>) -> BTreeMap<ComponentName, ComponentView> {
+/// Whether the agent is another program than the offered one for its platform.
+pub(super) fn agent_outdated(offered: Option<&AgentDownload>, host: &HostFacts) -> Option<bool> {
+    let offered = offered.filter(|agent| agent.path.contains(&format!("-{}/", host.arch)))?;
+    host.agent_sha256.as_ref().map(|own| *own != offered.sha256)
+}
+
+fn components(
+    fleet: &FleetState,
+    view: &View,
+    why: &BTreeMap<ComponentName, String>,
+) -> BTreeMap<ComponentName, ComponentView> {
     let names: BTreeSet<&ComponentName> = view.desired.keys().chain(view.reported.keys()).chain(why.keys()).collect();
     names
         .into_iter()
         .map(|name| {
             let report = view.reported.get(name);
+            let wanted = view.wanted.get(name).map(|wanted| wanted.package.version.clone());
+            let latest = wanted.or_else(|| fleet.newest(name).map(|newest| newest.version.clone()));
+            let outdated = report.is_some_and(|report| latest.as_ref().is_some_and(|latest| *latest != report.version));
             let component = ComponentView {
                 desired: view.desired.get(name).cloned(),
                 reported: report.map(|report| report.version.clone()),
                 confirmed: confirmed(&view.actions, name),
+                latest,
+                outdated,
                 health: report.map(|report| report.health),
                 port: report.and_then(|report| report.port),
                 last_failed: report.and_then(|report| report.last_failed.clone()),
@@ -159,8 +180,10 @@ fn work(components: &BTreeMap<ComponentName, ComponentView>) -> WorkStatus {
 pub(super) fn telemetry(shared: &Shared, thing: &ThingName, telemetry: muster_wire::telemetry::HostTelemetry) {
     use muster_bus::Deliveries;
     let message = Message::new(Topic::View(ViewTopic::Metrics(thing.clone())), Encoding::Json.encode(&telemetry));
+    let ahead_ms = telemetry.at.millis().saturating_sub(shared.clock.now().millis());
     if let Some(view) = shared.views_mut().get_mut(thing) {
         view.telemetry = Some(telemetry);
+        view.clock_ahead_ms = Some(ahead_ms);
         shared.bus.observe(message, true);
     }
 }

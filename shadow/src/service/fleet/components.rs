@@ -6,7 +6,7 @@ use muster_certs::PublisherPublicKey;
 use muster_wire::admin::{ComponentList, ComponentVersion, ListComponents, PublishComponent};
 use muster_wire::component::{PublishedComponent, signed_text};
 use muster_wire::enrol::artifact_file;
-use muster_wire::id::PersonName;
+use muster_wire::id::{PersonName, ThingName};
 use muster_wire::limits::{ARTIFACT_BYTES_MAX, DESCRIPTION_BYTES_MAX};
 use muster_wire::rejection::RejectionCode;
 use std::ops::Bound;
@@ -79,6 +79,12 @@ impl FleetWorker {
         info!(component = %component.name, version = %component.version, %by, "component published");
         let at = (component.name.clone(), component.version.clone());
         self.shared.fleet_mut().components.insert(at, Arc::new(component.clone()));
+        // Where it runs in another version, a newer one is there now.
+        let views = self.shared.views();
+        let running = views.values().filter(|view| view.components.contains_key(&component.name));
+        let running: Vec<ThingName> = running.map(|view| view.name.clone()).collect();
+        drop(views);
+        running.iter().for_each(|thing| self.wake(thing));
         Ok(component)
     }
 

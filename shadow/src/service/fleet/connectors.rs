@@ -2,8 +2,9 @@
 
 use super::{FleetWorker, ROOM_BYTES, Refused, refuse};
 use crate::records::{Connector, TokenRecord, key};
-use crate::service::reconcile::selects;
+use crate::service::views::agent_outdated;
 use muster_certs::token::Token;
+use muster_model::select::{Facts, selects};
 use muster_runtime::ids::random_bytes;
 use muster_wire::admin::{AddConnector, AddedConnector, ConnectorList, ListConnectors, ShowConnector, ShownConnector};
 use muster_wire::id::PersonName;
@@ -77,10 +78,10 @@ impl FleetWorker {
         for connector in
             fleet.connectors.range::<muster_wire::id::ThingName, _>((from, Bound::Unbounded)).map(|(_, c)| c)
         {
-            if !list.selector.as_ref().is_none_or(|selector| selects(selector, connector)) {
+            let view = self.view_of(connector);
+            if !list.selector.as_ref().is_none_or(|selector| selects(selector, &Facts::from(&view))) {
                 continue;
             }
-            let view = self.view_of(connector);
             let bytes = serde_json::to_vec(&view).map_or(0, |bytes| bytes.len() + 1);
             if bytes > room {
                 page.next = page.connectors.last().map(|last: &ConnectorView| last.name.clone());
@@ -104,10 +105,11 @@ impl FleetWorker {
     }
 
     /// The view that the connector's worker made; a plain one until it has.
-    fn view_of(&self, connector: &Connector) -> ConnectorView {
+    pub(super) fn view_of(&self, connector: &Connector) -> ConnectorView {
         if let Some(view) = self.shared.views().get(&connector.name) {
             return view.clone();
         }
+        let host = connector.enrolled.as_ref().map(|enrolled| enrolled.host.clone()).unwrap_or_default();
         ConnectorView {
             v: VIEW_VERSION,
             name: connector.name.clone(),
@@ -120,9 +122,11 @@ impl FleetWorker {
             last_sync: None,
             registered_at: connector.registered_at,
             enrolled_at: connector.enrolled.as_ref().map(|enrolled| enrolled.at),
-            host: connector.enrolled.as_ref().map(|enrolled| enrolled.host.clone()).unwrap_or_default(),
+            agent_outdated: agent_outdated(self.shared.config.agent.as_ref(), &host),
+            host,
             components: std::collections::BTreeMap::new(),
             telemetry: None,
+            clock_ahead_ms: None,
         }
     }
 }

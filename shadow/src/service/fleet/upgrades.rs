@@ -3,10 +3,10 @@
 use super::{FleetWorker, ROOM_BYTES, Refused, refuse};
 use crate::records::{Job, JobThings, StoredAction, Target, key};
 use crate::service::ServiceError;
-use crate::service::reconcile::selects;
 use crate::store::{Key, Kind, codec};
 use muster_bus::{Assign, Latch};
 use muster_model::reconcile::Action;
+use muster_model::select::{Facts, selects};
 use muster_wire::admin::{ActionList, CreateJob, CreatedJob, ListActions, Upgrade, UpgradeStarted};
 use muster_wire::id::{JobId, PersonName, TargetId, ThingName};
 use muster_wire::limits::{ACTIONS_LISTED_MAX, JOB_DOCUMENT_BYTES_MAX};
@@ -24,6 +24,9 @@ const ASSIGN_DEADLINE: Duration = Duration::from_secs(60);
 impl FleetWorker {
     /// Stores the intent, then wakes the connectors that it means. Everything else follows from the record.
     pub(super) fn upgrade(&self, upgrade: Upgrade, by: &PersonName) -> Result<UpgradeStarted, Refused> {
+        if let Err(error) = upgrade.to.check_lasting() {
+            return refuse(RejectionCode::Invalid, error.to_string());
+        }
         let fleet = self.shared.fleet();
         if fleet.component(&upgrade.component, &upgrade.version).is_none() {
             let versions: Vec<&str> = fleet
@@ -43,7 +46,7 @@ impl FleetWorker {
         let matched: Vec<ThingName> = fleet
             .connectors
             .values()
-            .filter(|connector| selects(&upgrade.to, connector))
+            .filter(|connector| selects(&upgrade.to, &Facts { now: None, ..Facts::from(&self.view_of(connector)) }))
             .map(|connector| connector.name.clone())
             .collect();
         let number = fleet.targets.last().map_or(1, |last| last.number + 1);
