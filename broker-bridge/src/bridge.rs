@@ -44,9 +44,9 @@ pub struct BridgeConfig {
     pub gate: Arc<dyn Gate>,
 }
 
-/// Says whether a verified client is let in. This is the place for revocation, of which there is none yet: until then
-/// a certificate is good until it ends. Asked on every connection and every HTTP request of a client with a certificate,
-/// so it must be quick.
+/// Says whether a verified client is let in: the place of revocation. Asked twice on every connection, on every HTTP
+/// request of a client with a certificate, and again about connections that stand when somebody's standing changed: it
+/// must be quick and may not wait.
 pub trait Gate: Send + Sync + 'static {
     /// Whether this client is let in.
     fn admits(&self, caller: &Caller) -> Result<(), Refusal>;
@@ -61,9 +61,10 @@ pub struct Refusal {
 }
 
 /// Lets in every client with a valid certificate of the fleet.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct AdmitAll;
+#[cfg(test)]
+pub(crate) struct AdmitAll;
 
+#[cfg(test)]
 impl Gate for AdmitAll {
     fn admits(&self, _caller: &Caller) -> Result<(), Refusal> {
         Ok(())
@@ -147,7 +148,7 @@ impl Bridge {
         let BridgeConfig { fleet, tls, artifacts_dir, agent_binary, clock, gate } = config;
         let artifacts = ArtifactStore::open(artifacts_dir.clone())
             .map_err(|source| BridgeError::Artifacts { path: artifacts_dir, source })?;
-        let sessions = Arc::new(Sessions::new());
+        let sessions = Arc::new(Sessions::new(gate.clone()));
         bus.open(sessions.clone());
         let started = u64::try_from(clock.now().epoch_seconds()).unwrap_or(0) << SESSIONS_PER_SECOND_BITS;
         let shared = Shared {

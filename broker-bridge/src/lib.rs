@@ -26,7 +26,7 @@ mod presence;
 mod session;
 mod sessions;
 
-pub use bridge::{AdmitAll, Bridge, BridgeConfig, BridgeError, Gate, Refusal};
+pub use bridge::{Bridge, BridgeConfig, BridgeError, Gate, Refusal};
 pub use counters::CountersSnapshot;
 pub use door::listener::{BindError, Listener};
 pub use door::protocol::ALPN;

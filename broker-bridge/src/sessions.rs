@@ -1,9 +1,10 @@
 //! Who is connected: by identity, so that an identity has a bounded number of connections and a client id one; and by
 //! thing, so that a delivery finds its connections without matching topics against all filters.
 
+use crate::bridge::Gate;
 use crate::session::end::End;
 use crate::session::link::Link;
-use muster_bus::{Door, Message};
+use muster_bus::{Door, Message, Whose};
 use muster_certs::identity::Role;
 use muster_wire::id::ThingName;
 use muster_wire::limits::SESSIONS_PER_IDENTITY_MAX;
@@ -11,6 +12,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use tracing::info;
 
 /// People and dashboards share an identity over more connections than a device does.
 const SESSIONS_PER_PERSON_MAX: usize = 64;
@@ -31,6 +33,7 @@ pub(crate) struct Sessions {
     by_identity: Sharded<(Role, Box<str>)>,
     by_thing: Sharded<ThingName>,
     stopping: AtomicBool,
+    gate: Arc<dyn Gate>,
 }
 
 struct Sharded<K> {
@@ -62,11 +65,22 @@ impl<K: Hash + Eq> Sharded<K> {
         }
         result
     }
+
+    /// Every connection, shard by shard: no lock is held for the whole walk, nor while `visit` runs.
+    fn each(&self, visit: impl Fn(&Arc<Link>)) {
+        for shard in &self.shards {
+            let links: Vec<_> = {
+                let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
+                shard.values().flatten().cloned().collect()
+            };
+            links.iter().for_each(&visit);
+        }
+    }
 }
 
 impl Sessions {
-    pub(crate) fn new() -> Self {
-        Self { by_identity: Sharded::new(), by_thing: Sharded::new(), stopping: AtomicBool::new(false) }
+    pub(crate) fn new(gate: Arc<dyn Gate>) -> Self {
+        Self { by_identity: Sharded::new(), by_thing: Sharded::new(), stopping: AtomicBool::new(false), gate }
     }
 
     /// Lets a connection in. One of the same identity and client id is told that it was taken over.
@@ -120,15 +134,14 @@ impl Sessions {
     /// Ends every connection and lets none in any more.
     pub(crate) fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
-        for shard in &self.by_identity.shards {
-            // Ending wakes tasks, which leave: that needs the lock.
-            let links: Vec<_> = {
-                let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
-                shard.values().flatten().cloned().collect()
-            };
-            for link in links {
-                link.end(End::Shutdown);
-            }
+        // Ending wakes tasks, which leave: that needs the lock.
+        self.by_identity.each(|link| link.end(End::Shutdown));
+    }
+
+    fn end_if_refused(&self, link: &Link) {
+        if let Err(refusal) = self.gate.admits(&link.caller) {
+            info!(identity = %link.caller.identity, client = %link.caller.client_id, %refusal, "no longer let in");
+            link.end(End::Kicked);
         }
     }
 }
@@ -154,6 +167,16 @@ impl Door for Sessions {
         let links = self.by_identity.read(&(Role::Connector, thing.as_str().into()), <[_]>::to_vec);
         for link in links {
             link.end(End::Kicked);
+        }
+    }
+
+    fn recheck(&self, whose: &Whose) {
+        match whose {
+            Whose::Identity(identity) => {
+                let links = self.by_identity.read(&(identity.role(), identity.name().into()), <[_]>::to_vec);
+                links.iter().for_each(|link| self.end_if_refused(link));
+            }
+            Whose::Everyone => self.by_identity.each(|link| self.end_if_refused(link)),
         }
     }
 }

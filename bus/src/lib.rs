@@ -20,6 +20,7 @@ pub use request::{
     Answer, Assign, Caller, Connection, Inbound, Latch, LinkChange, LinkState, Outcome, Request, ResponseTo, Tag,
 };
 
+use muster_certs::identity::Identity;
 use muster_wire::id::ThingName;
 use std::future::Future;
 use std::pin::Pin;
@@ -36,6 +37,15 @@ pub enum Submitted {
     Queued,
     /// The inbox is full: await this before anything else is read from the same connection.
     Full(Pin<Box<dyn Future<Output = Result<(), Stopped>> + Send>>),
+}
+
+/// Whose connections are meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// Those of one identity.
+    Identity(Identity),
+    /// All: the identity behind a certificate is not known.
+    Everyone,
 }
 
 /// Door to service.
@@ -62,6 +72,9 @@ pub trait Deliveries: Send + Sync + 'static {
 
     /// Ends every connection of `thing`.
     fn kick(&self, thing: &ThingName);
+
+    /// Asks the gate again, and ends the connections that it no longer lets in.
+    fn recheck(&self, whose: &Whose);
 }
 
 /// The doors of a process, as the bus sees them.
@@ -74,4 +87,7 @@ pub trait Door: Send + Sync + 'static {
 
     /// Ends every connection of `thing`.
     fn kick(&self, thing: &ThingName);
+
+    /// Asks the gate again, and ends the connections that it no longer lets in.
+    fn recheck(&self, whose: &Whose);
 }

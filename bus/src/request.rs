@@ -4,7 +4,7 @@ use crate::message::Message;
 use bytes::Bytes;
 use muster_certs::identity::Identity;
 use muster_wire::enrol::{EnrolRequest, EnrolResponse};
-use muster_wire::id::{JobId, ThingName};
+use muster_wire::id::{JobId, Sha256Hex, ThingName};
 use muster_wire::rejection::Rejection;
 use muster_wire::topic::Topic;
 use std::fmt;
@@ -46,6 +46,8 @@ pub struct Request {
     pub payload: Bytes,
     /// Who asks.
     pub caller: Arc<Caller>,
+    /// The number of its connection, as in [`LinkChange`].
+    pub session: u64,
     /// Where the caller wants an answer, if it said so.
     pub response: Option<ResponseTo>,
     /// Returned with the answer.
@@ -109,8 +111,10 @@ impl Answer {
 pub struct LinkChange {
     /// Whose connection.
     pub thing: ThingName,
-    /// Grows with every connection of the process; tells an old end from a new begin.
+    /// Grows with every connection; tells an old end from a new begin.
     pub session: u64,
+    /// Who is connected, and with which certificate.
+    pub caller: Arc<Caller>,
     /// Came or went.
     pub state: LinkState,
 }
@@ -151,6 +155,13 @@ pub enum Inbound {
         /// Where the answer goes.
         reply: oneshot::Sender<Result<EnrolResponse, Rejection>>,
     },
+    /// A connector is connected with this certificate: whoever has it can use it.
+    Proven {
+        /// Whose.
+        thing: ThingName,
+        /// Which one.
+        certificate: Sha256Hex,
+    },
     /// Make an execution.
     Assign(Assign),
     /// Look at this thing again. Carries no data: what to do is read anew.
@@ -166,7 +177,7 @@ impl Inbound {
         match self {
             Self::Request(request) => request.topic.thing(),
             Self::Link(change) => Some(&change.thing),
-            Self::Enrol { .. } | Self::Stop => None,
+            Self::Enrol { .. } | Self::Proven { .. } | Self::Stop => None,
             Self::Assign(assign) => Some(&assign.thing),
             Self::Wake(thing) => Some(thing),
         }

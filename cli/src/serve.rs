@@ -5,12 +5,13 @@ use crate::error::CliError;
 use crate::output::say;
 use crate::settings::Settings;
 use aws_lc_rs::digest::{SHA256, digest};
-use muster_broker_bridge::{ALPN, AdmitAll, Bridge, BridgeConfig, Listener};
-use muster_bus::EmbeddedBus;
+use muster_broker_bridge::{ALPN, Bridge, BridgeConfig, Gate, Listener, Refusal};
+use muster_bus::{Caller, EmbeddedBus};
 use muster_certs::{Authority, server_config, store::read_pem};
 use muster_runtime::clock::Clock;
 use muster_runtime::tasks::{OnExit, TaskGroup};
 use muster_runtime::telemetry;
+use muster_shadow::admission::Admission;
 use muster_shadow::service::{Service, ServiceConfig};
 use muster_shadow::store::{SledSettings, SledStore, Store};
 use muster_wire::admin::AgentDownload;
@@ -53,11 +54,13 @@ pub async fn run(options: ServeOptions) -> Result<(), CliError> {
     let store = open_store(&data, &settings)?;
     let (bus, inboxes) = EmbeddedBus::new(PARTITIONS);
     let agent_binary = agent_binary(&settings);
-    let bridge = Bridge::new(bridge_config(&data, agent_binary.clone(), clock.clone())?, bus.clone())
+    let admission = Admission::new();
+    let gate = Arc::new(Admitted(admission.clone()));
+    let bridge = Bridge::new(bridge_config(&data, agent_binary.clone(), gate, clock.clone())?, bus.clone())
         .map_err(|error| CliError::local_because("cannot open the door", error))?;
     let (first, second) = bind(&bridge, &options, &settings).await?;
 
-    let config = service_config(&data, &settings, agent_binary.as_deref(), stop.clone(), fatal.clone())?;
+    let config = service_config(&data, &settings, agent_binary.as_deref(), admission, stop.clone(), fatal.clone())?;
     let starting = (store.clone(), bus.clone(), clock.clone());
     let service = tokio::task::spawn_blocking(move || {
         let (store, bus, clock) = starting;
@@ -99,7 +102,21 @@ fn open_store(data: &DataDir, settings: &Settings) -> Result<Arc<dyn Store>, Cli
     Ok(Arc::new(store))
 }
 
-fn bridge_config(data: &DataDir, agent_binary: Option<PathBuf>, clock: Clock) -> Result<BridgeConfig, CliError> {
+/// The door's question, answered by the services' table.
+struct Admitted(Arc<Admission>);
+
+impl Gate for Admitted {
+    fn admits(&self, caller: &Caller) -> Result<(), Refusal> {
+        self.0.admits(&caller.identity, &caller.certificate_id).map_err(|denied| Refusal { reason: denied.to_string() })
+    }
+}
+
+fn bridge_config(
+    data: &DataDir,
+    agent_binary: Option<PathBuf>,
+    gate: Arc<dyn Gate>,
+    clock: Clock,
+) -> Result<BridgeConfig, CliError> {
     let read = |path: PathBuf| {
         read_pem(&path).map_err(|error| CliError::local_because("cannot load the server's identity", error))
     };
@@ -112,7 +129,7 @@ fn bridge_config(data: &DataDir, agent_binary: Option<PathBuf>, clock: Clock) ->
         artifacts_dir: data.artifacts(),
         agent_binary,
         clock,
-        gate: Arc::new(AdmitAll),
+        gate,
     })
 }
 
@@ -120,6 +137,7 @@ fn service_config(
     data: &DataDir,
     settings: &Settings,
     agent_binary: Option<&Path>,
+    admission: Arc<Admission>,
     stop: CancellationToken,
     fatal: Arc<Mutex<Option<String>>>,
 ) -> Result<ServiceConfig, CliError> {
@@ -132,6 +150,7 @@ fn service_config(
         artifacts_dir: data.artifacts(),
         agent: agent_binary.map(agent_download).transpose()?,
         token_life: settings.enrolment_token_life,
+        admission,
         on_fatal: Box::new(move |reason| {
             error!(reason, "the services cannot go on");
             fatal.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason);

@@ -1,12 +1,13 @@
 //! What is kept, record by record. Each record is a versioned enum, so that what was written stays readable.
 
+use muster_certs::Identity;
 use muster_model::job::StoredExecution;
 use muster_model::reconcile::Action;
 use muster_model::shadow::ShadowDoc;
 use muster_wire::admin::Selector;
 use muster_wire::component::PublishedComponent;
 use muster_wire::enrol::HostFacts;
-use muster_wire::id::{ComponentName, JobId, PersonName, PoolName, SiteName, TargetId, ThingName, Version};
+use muster_wire::id::{ComponentName, JobId, PersonName, PoolName, Sha256Hex, SiteName, TargetId, ThingName, Version};
 use muster_wire::job::JobDocument;
 use muster_wire::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -28,10 +29,122 @@ pub struct Connector {
     pub registered_at: Timestamp,
     /// Who added it.
     pub registered_by: PersonName,
-    /// Its first certificate; absent before it enrolled.
+    /// Its latest enrolment; absent before the first.
     pub enrolled: Option<Enrolled>,
     /// Hash of its live token, if it has one.
     pub token_hash: Option<String>,
+    /// Whether it is let in and managed.
+    #[serde(default)]
+    pub lifecycle: Lifecycle,
+    /// Grows with every enrolment: what was learned of an earlier installation says nothing of this one.
+    #[serde(default)]
+    pub incarnation: u64,
+}
+
+impl Connector {
+    /// One that has just been added.
+    #[must_use]
+    pub fn new(name: ThingName, registered_by: PersonName, registered_at: Timestamp) -> Self {
+        Self {
+            name,
+            pool: None,
+            site: None,
+            description: None,
+            registered_at,
+            registered_by,
+            enrolled: None,
+            token_hash: None,
+            lifecycle: Lifecycle::Active,
+            incarnation: 0,
+        }
+    }
+
+    /// Whether it was removed.
+    #[must_use]
+    pub fn is_removed(&self) -> bool {
+        matches!(self.lifecycle, Lifecycle::Removed { .. })
+    }
+
+    /// Whether the server looks after its components.
+    #[must_use]
+    pub fn is_managed(&self) -> bool {
+        self.lifecycle == Lifecycle::Active
+    }
+}
+
+/// Whether a connector is let in and managed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Lifecycle {
+    /// It is.
+    #[default]
+    Active,
+    /// Not at present.
+    Disabled {
+        /// Since when.
+        at: Timestamp,
+        /// Who did it.
+        by: PersonName,
+        /// Why, if they said so.
+        reason: Option<String>,
+    },
+    /// Not any more. What is known of it stays; it comes back with a new enrolment only.
+    Removed {
+        /// Since when.
+        at: Timestamp,
+        /// Who did it.
+        by: PersonName,
+    },
+}
+
+/// A certificate that was issued by enrolment or renewal, or revoked. Written by the fleet's worker alone.
+///
+/// ```text
+/// issued ─▶ Pending ── a connection proves it ─▶ Current ── a newer one is proven ─▶ Replaced
+///              └───────────────┴──── an operator ────┴──────────────────────────────▶ Revoked
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// SHA-256 of the certificate.
+    pub id: Sha256Hex,
+    /// Whom it speaks for; absent when it was revoked by its id alone.
+    pub identity: Option<Identity>,
+    /// When it was issued; absent when it was not issued by this server.
+    pub issued_at: Option<Timestamp>,
+    /// Its last valid moment; absent when that is not known.
+    pub not_after: Option<Timestamp>,
+    /// What it is good for.
+    pub state: CertificateState,
+}
+
+/// What a certificate is good for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CertificateState {
+    /// It is issued; nobody has shown it yet.
+    Pending,
+    /// It was shown.
+    Current,
+    /// A newer one was shown. It is good for nothing any more.
+    Replaced {
+        /// Since when.
+        at: Timestamp,
+    },
+    /// An operator took it back. An end: nothing revives it.
+    Revoked {
+        /// Since when.
+        at: Timestamp,
+        /// Who did it.
+        by: PersonName,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl CertificateState {
+    /// Whether the certificate opens the door.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        matches!(self, Self::Pending | Self::Current)
+    }
 }
 
 /// That a connector has its certificate.
@@ -156,6 +269,8 @@ versioned! {
     StoredComponent(PublishedComponent),
     /// An action as it is stored.
     StoredAction(Action),
+    /// A certificate as it is stored.
+    StoredCertificate(Certificate),
     /// A link's history as it is stored.
     StoredSeen(Seen),
 }
@@ -172,7 +287,7 @@ pub trait Record: Sized + Clone {
 
 /// Keys of the records.
 pub mod key {
-    use super::{ComponentName, JobId, Key, Kind, ThingName, Version};
+    use super::{ComponentName, JobId, Key, Kind, Sha256Hex, ThingName, Version};
     use muster_wire::id::ShadowName;
 
     /// The prefix of all shadows of a thing.
@@ -197,6 +312,12 @@ pub mod key {
     #[must_use]
     pub fn token(hash: &str) -> Key {
         Key::new(Kind::Token).part(hash)
+    }
+
+    /// A certificate.
+    #[must_use]
+    pub fn certificate(id: &Sha256Hex) -> Key {
+        Key::new(Kind::Certificate).part(id)
     }
 
     /// An intent.

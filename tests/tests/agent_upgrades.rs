@@ -272,8 +272,7 @@ fn a_server_killed_in_the_middle_of_an_upgrade_knows_its_end() {
 /// What the shadow says that the agent reported of the component.
 #[track_caller]
 fn reported(fleet: &Fleet, host: &Host) -> Value {
-    let credentials = fleet.issue_cert(host.name(), "connector");
-    let reader = Mqtt::connect(fleet.address(), &credentials, "shadow-reader", Version::V5);
+    let reader = Mqtt::connect(fleet.address(), &host.credentials(), "shadow-reader", Version::V5);
     let topic = format!("$aws/things/{}/shadow/name/components/get", host.name());
     reader.subscribe(&format!("{topic}/+")).unwrap();
     let mut document = reader.ask_accepted(&topic, serde_json::json!({}));

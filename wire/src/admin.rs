@@ -3,12 +3,14 @@
 //! The request carries a response topic under `muster/reply/` and correlation data; the answer is a [`Reply`], sent to
 //! the requesting connection alone. Who asks is the identity of the connection; no payload says it.
 
+mod cert;
 mod component;
 mod connector;
 mod job;
 mod selector;
 mod upgrade;
 
+pub use cert::{CertificateList, CertificateStatus, CertificateView, ListCertificates, RevokeCertificate};
 pub use component::{ComponentList, ComponentVersion, ListComponents, PublishComponent};
 pub use connector::{
     AddConnector, AddedConnector, AgentDownload, ConnectorList, ListConnectors, ShowConnector, ShownConnector,
@@ -60,6 +62,10 @@ verbs! {
     Upgrade = "upgrade",
     /// Lists upgrade actions: [`ListActions`] to [`ActionList`].
     Actions = "actions",
+    /// Takes back a certificate: [`RevokeCertificate`] to [`CertificateView`].
+    CertRevoke = "cert-revoke",
+    /// Lists certificates: [`ListCertificates`] to [`CertificateList`].
+    CertList = "cert-list",
     /// Makes a job for many things: [`CreateJob`] to [`CreatedJob`].
     JobCreate = "job-create",
 }

@@ -40,6 +40,8 @@ pub fn signed_text(name: &ComponentName, version: &Version, sha256: &Sha256Hex, 
 pub enum Operation {
     /// Install this version of a component, first or instead of another.
     Upgrade,
+    /// Take the agent off this host.
+    Uninstall,
 }
 
 /// The job document that installs one version of a component.
@@ -61,6 +63,17 @@ pub struct UpgradeDocument {
     pub signature: String,
     /// How long the health probe must pass before the upgrade counts, in seconds.
     pub soak_s: u32,
+}
+
+/// The job document that takes the agent off its host. The execution ends as `SUCCEEDED`, with [`DETAIL_REMOVED`] and
+/// [`DETAIL_KEPT`], before the agent deletes its identity: it could not say so afterwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UninstallDocument {
+    /// Always [`Operation::Uninstall`].
+    pub operation: Operation,
+    /// Take the components and their data along.
+    #[serde(default)]
+    pub purge: bool,
 }
 
 /// Where an upgrade is; the `step` of an execution's `statusDetails`.
@@ -105,6 +118,10 @@ pub const DETAIL_STEP: &str = "step";
 pub const DETAIL_REASON: &str = "reason";
 /// Key in `statusDetails`: how a failed execution left the host, a [`FailureOutcome`].
 pub const DETAIL_OUTCOME: &str = "outcome";
+/// Key in `statusDetails` of an uninstall: what is gone, for people.
+pub const DETAIL_REMOVED: &str = "removed";
+/// Key in `statusDetails` of an uninstall: what stays on the host, for people.
+pub const DETAIL_KEPT: &str = "kept";
 
 /// How a failed upgrade left the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -102,6 +102,9 @@ pub const RESCAN_INTERVAL: Duration = Duration::from_secs(60);
 pub const ENROLMENT_TOKEN_LIFE: Duration = Duration::from_secs(5 * 60);
 /// Life of a device certificate.
 pub const CERTIFICATE_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How long a certificate's record outlives the certificate: what was revoked stays refused under any clock that is not
+/// wrong by more, and an agent that was away for long can still be told apart.
+pub const CERTIFICATE_RECORD_KEPT: Duration = Duration::from_secs(400 * 24 * 3600);
 /// A job execution in progress for so long without an end has timed out.
 pub const JOB_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 /// After the agent said that an upgrade succeeded, the proof must be there by then (plus the soak time).

@@ -194,6 +194,11 @@ async fn admit(
             NoEntry::Stopping => Why::Stopping,
         }
     })?;
+    // Who lost their standing between the first look and being known here would be missed by the second look of others.
+    if let Err(refusal) = shared.gate.admits(&link.caller) {
+        info!(%peer, identity = %link.caller.identity, client = %client_id, %refusal, "connect refused");
+        return Err(Why::NotAuthorized);
+    }
     info!(
         %peer,
         identity = %link.caller.identity,

@@ -47,7 +47,7 @@ impl Membership {
             return None;
         }
         let thing = ThingName::new(identity.name()).ok()?;
-        let change = LinkChange { thing, session: self.link.session, state };
+        let change = LinkChange { thing, session: self.link.session, caller: self.link.caller.clone(), state };
         Some(self.shared.bus.submit(Inbound::Link(change)))
     }
 }

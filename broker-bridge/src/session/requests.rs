@@ -53,6 +53,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             topic,
             payload: publish.payload,
             caller: caller.clone(),
+            session: link.session,
             response,
             tag: tag(self.sequence, publish.packet_id),
             connection: link.clone(),

@@ -1,10 +1,11 @@
 use crate::client::{Client, Client5, connect_packet, v5};
 use crate::stage::{Stage, in_time};
 use muster_broker_bridge::{BindError, Gate, Refusal};
-use muster_bus::Caller;
+use muster_bus::{Caller, Deliveries, Whose};
 use muster_certs::identity::Role;
 use muster_certs::throwaway::Throwaway;
-use std::sync::Arc;
+use rumqttc::QoS;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -106,6 +107,43 @@ async fn the_gate_is_asked_on_every_connection_also_a_resumed_one() {
         let mut refused = Client::start(&stage, "c2", config.clone());
         assert!(refused.ended().await.contains("NotAuthorized"));
     }
+}
+
+/// Lets in who is not on the list.
+#[derive(Default)]
+struct List(Mutex<Vec<String>>);
+
+impl Gate for List {
+    fn admits(&self, caller: &Caller) -> Result<(), Refusal> {
+        let listed = self.0.lock().unwrap().iter().any(|name| name == caller.identity.name());
+        if listed { Err(Refusal { reason: "revoked".into() }) } else { Ok(()) }
+    }
+}
+
+#[tokio::test]
+async fn who_loses_their_standing_loses_their_connections_and_nobody_else_does() {
+    let list = Arc::new(List::default());
+    let stage = Stage::with_gate(list.clone()).await;
+    let mut one = Client::connect(&stage, Role::Connector, "t1", "c1").await;
+    let mut person = Client::connect(&stage, Role::Operator, "t1", "p1").await;
+    let mut two = Client::connect(&stage, Role::Connector, "t2", "c1").await;
+    let https = stage.config(Role::Connector, "t2", &[b"http/1.1"]);
+    let path = muster_wire::enrol::artifact_path(&muster_wire::id::Sha256Hex::from_bytes(&[1; 32]));
+    // On one HTTP connection that stands: the gate is asked for every request.
+    let mut kept = crate::http::Kept::open(&stage, &https).await;
+    assert_eq!(kept.get(&path).await, 404);
+
+    list.0.lock().unwrap().extend(["t1".to_owned(), "t2".to_owned()]);
+    stage.bus.recheck(&Whose::Identity(stage.fleet.identity(Role::Connector, "t1").unwrap()));
+    one.ended().await;
+    two.subscribe("$aws/things/t2/shadow/#", QoS::AtLeastOnce).await;
+    person.subscribe("muster/view/#", QoS::AtLeastOnce).await;
+    stage.bus.recheck(&Whose::Everyone);
+    two.ended().await;
+    person.ended().await;
+    assert_eq!(kept.get(&path).await, 403);
+    let mut again = Client::start(&stage, "c1", stage.config(Role::Connector, "t1", &[b"mqtt"]));
+    assert!(again.ended().await.contains("NotAuthorized"));
 }
 
 #[tokio::test]

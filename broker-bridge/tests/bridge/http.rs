@@ -9,6 +9,8 @@ use rustls::ClientConfig;
 use std::fmt::Write;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
 struct Got {
     status: u16,
@@ -54,6 +56,32 @@ async fn ask(
     let end = answer.windows(4).position(|window| window == b"\r\n\r\n").expect("a head");
     let head = String::from_utf8(answer[..end].to_vec()).unwrap();
     Got { status: head[9..12].parse().unwrap(), head, body: answer[end + 4..].to_vec() }
+}
+
+/// A connection that is used more than once.
+pub struct Kept(TlsStream<TcpStream>);
+
+impl Kept {
+    pub async fn open(stage: &Stage, config: &Arc<ClientConfig>) -> Self {
+        Self(stage.tls(config.clone()).await.unwrap())
+    }
+
+    /// The status of a GET.
+    pub async fn get(&mut self, path: &str) -> u16 {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        self.0.write_all(request.as_bytes()).await.unwrap();
+        self.0.flush().await.unwrap();
+        let mut answer = Vec::new();
+        loop {
+            assert!(in_time(self.0.read_buf(&mut answer)).await.unwrap() > 0, "the server hung up");
+            let text = String::from_utf8_lossy(&answer);
+            let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).expect("a length");
+            if body.len() == length.parse::<usize>().unwrap() {
+                return head[9..12].parse().unwrap();
+            }
+        }
+    }
 }
 
 fn sha256(bytes: &[u8]) -> Sha256Hex {

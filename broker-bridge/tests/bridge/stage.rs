@@ -1,7 +1,7 @@
 //! A running bridge, and the service side of its bus in the hands of the test.
 
-use muster_broker_bridge::{ALPN, AdmitAll, Bridge, BridgeConfig, Gate};
-use muster_bus::{Answer, EmbeddedBus, Inbound, LinkChange, Request};
+use muster_broker_bridge::{ALPN, Bridge, BridgeConfig, Gate, Refusal};
+use muster_bus::{Answer, Caller, EmbeddedBus, Inbound, LinkChange, Request};
 use muster_certs::identity::{Fleet, Role};
 use muster_certs::throwaway::Throwaway;
 use muster_runtime::clock::Clock;
@@ -28,6 +28,15 @@ pub struct Stage {
     pub swarm: Swarm,
     pub stop: CancellationToken,
     pub service: Service,
+}
+
+/// Lets in every client with a valid certificate of the fleet.
+struct AdmitAll;
+
+impl Gate for AdmitAll {
+    fn admits(&self, _caller: &Caller) -> Result<(), Refusal> {
+        Ok(())
+    }
 }
 
 /// The service's side of the bus.

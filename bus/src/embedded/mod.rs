@@ -4,7 +4,7 @@ mod observers;
 
 pub use observers::ObserverLink;
 
-use crate::{Deliveries, Door, Inbound, Message, Requests, Stopped, Submitted};
+use crate::{Deliveries, Door, Inbound, Message, Requests, Stopped, Submitted, Whose};
 use muster_wire::filter::TopicFilter;
 use muster_wire::id::ThingName;
 use muster_wire::limits::PARTITION_QUEUE_MAX;
@@ -122,6 +122,12 @@ impl Deliveries for EmbeddedBus {
     fn kick(&self, thing: &ThingName) {
         if let Some(door) = self.door.get() {
             door.kick(thing);
+        }
+    }
+
+    fn recheck(&self, whose: &Whose) {
+        if let Some(door) = self.door.get() {
+            door.recheck(whose);
         }
     }
 }

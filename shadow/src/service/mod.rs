@@ -24,6 +24,7 @@ mod timers;
 mod views;
 mod worker;
 
+use crate::admission::Admission;
 use crate::records::{Connector, Target};
 use crate::store::{Conflict, Store, StoreError, codec::CodecError};
 use fleet::FleetWorker;
@@ -54,6 +55,8 @@ pub struct ServiceConfig {
     pub agent: Option<AgentDownload>,
     /// Life of an enrolment token.
     pub token_life: Duration,
+    /// Filled with what the store holds, and kept true: the door asks it.
+    pub admission: Arc<Admission>,
     /// Called once when the services cannot go on, with the reason: the process must stop.
     pub on_fatal: Box<dyn Fn(String) + Send + Sync>,
 }
@@ -171,6 +174,7 @@ impl Service {
         let fleet = RwLock::new(fleet::load(store.as_ref())?);
         let views = RwLock::default();
         let shared = Arc::new(Shared { store, bus, clock, config, fleet, views, timers: Timers::default() });
+        fleet::certificates::load(&shared)?;
         worker::prepare(&shared)?;
         let fleet_worker = FleetWorker::new(shared.clone());
         let mut threads = Vec::new();

@@ -1,12 +1,14 @@
 #![allow(clippy::unwrap_used)]
 //! The services over a store in memory, driven through the bus by a door that writes down what it gets.
 
+mod lifecycle;
+
 use super::*;
 use crate::store::MemoryStore;
 use bytes::Bytes;
 use muster_bus::{
     Answer, Caller, Connection, Door, Inbound, LinkChange, LinkState, Message, Outcome, Request, Requests, ResponseTo,
-    Tag,
+    Tag, Whose,
 };
 use muster_certs::{Fleet, Identity, PublisherKey, Role, csr};
 use muster_wire::codec::Encoding;
@@ -17,6 +19,7 @@ use muster_wire::rejection::RejectionCode;
 use muster_wire::time::Timestamp;
 use muster_wire::topic::Topic;
 use serde_json::{Value, json};
+use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
@@ -28,6 +31,7 @@ const START: i64 = 1_800_000_000;
 enum Heard {
     Answer(Tag, Answer),
     Delivered(Message),
+    Rechecked(Whose),
 }
 
 struct Ear(std::sync::Mutex<Sender<Heard>>);
@@ -48,6 +52,19 @@ impl Door for Ear {
     }
 
     fn kick(&self, _thing: &ThingName) {}
+
+    fn recheck(&self, whose: &Whose) {
+        let _ = self.0.lock().unwrap().send(Heard::Rechecked(whose.clone()));
+    }
+}
+
+fn caller(role: Role, name: &str, certificate_id: &str) -> Arc<Caller> {
+    Arc::new(Caller {
+        identity: Identity::new(Fleet::new("test").unwrap(), role, name).unwrap(),
+        certificate_id: certificate_id.into(),
+        client_id: name.into(),
+        peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
+    })
 }
 
 struct Rig {
@@ -61,7 +78,9 @@ struct Rig {
     authority: (String, String),
     tag: Tag,
     backlog: Vec<Message>,
+    rechecks: VecDeque<Whose>,
     service: Option<Service>,
+    admission: Arc<Admission>,
 }
 
 impl Rig {
@@ -80,7 +99,9 @@ impl Rig {
             authority,
             tag: 0,
             backlog: Vec::new(),
+            rechecks: VecDeque::new(),
             service: None,
+            admission: Admission::new(),
         };
         rig.start();
         rig
@@ -92,31 +113,33 @@ impl Rig {
         let (sender, heard) = channel();
         let ear = Arc::new(Ear(std::sync::Mutex::new(sender)));
         bus.open(ear.clone());
+        self.admission = Admission::new();
         let config = ServiceConfig {
             authority: Authority::from_pem(&self.authority.0, &self.authority.1).unwrap(),
             publisher_key: self.publisher.public_key().to_string(),
             artifacts_dir: self.artifacts.path().to_owned(),
             agent: None,
             token_life: Duration::from_secs(300),
+            admission: self.admission.clone(),
             on_fatal: Box::new(|why| panic!("{why}")),
         };
         let service = Service::start(config, self.store.clone(), bus.clone(), inboxes, self.clock.clone()).unwrap();
         self.backlog.clear();
+        self.rechecks.clear();
         (self.bus, self.ear, self.heard, self.service) = (bus, ear, heard, Some(service));
+    }
+
+    fn stop(&mut self) {
+        self.service.take().unwrap().stop();
     }
 
     fn publish(&mut self, role: Role, name: &str, topic: &str, payload: impl Into<Bytes>) -> Tag {
         self.tag += 1;
-        let caller = Caller {
-            identity: Identity::new(Fleet::new("test").unwrap(), role, name).unwrap(),
-            certificate_id: "c".into(),
-            client_id: name.into(),
-            peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        };
         let request = Request {
             topic: Topic::parse(topic).unwrap(),
             payload: payload.into(),
-            caller: Arc::new(caller),
+            caller: caller(role, name, "c"),
+            session: 1,
             response: Some(ResponseTo { topic: "muster/reply/x".into(), correlation: Some("7".into()) }),
             tag: self.tag,
             connection: self.ear.clone(),
@@ -133,6 +156,7 @@ impl Rig {
                     assert_eq!(answer.outcome, Outcome::Settled);
                     return answer.direct.iter().map(|message| message.as_ref().clone()).collect();
                 }
+                Heard::Rechecked(whose) => self.rechecks.push_back(whose),
                 Heard::Answer(..) => {}
                 Heard::Delivered(message) => self.backlog.push(message),
             }
@@ -147,6 +171,7 @@ impl Rig {
             }
             match self.heard.recv_timeout(SOON).unwrap_or_else(|_| panic!("nothing came on {topic}")) {
                 Heard::Delivered(message) => self.backlog.push(message),
+                Heard::Rechecked(whose) => self.rechecks.push_back(whose),
                 Heard::Answer(..) => {}
             }
         }
@@ -436,7 +461,14 @@ fn links_go_from_never_over_online_to_offline() {
         rig.operator("connector-show", json!({ "name": "a" })).unwrap()["connector"]["link"].clone()
     };
     assert_eq!(link(&mut rig), "never");
-    let change = |session, state| Inbound::Link(LinkChange { thing: ThingName::new("a").unwrap(), session, state });
+    let change = |session, state| {
+        Inbound::Link(LinkChange {
+            thing: ThingName::new("a").unwrap(),
+            session,
+            caller: caller(Role::Connector, "a", "c"),
+            state,
+        })
+    };
     assert!(rig.bus.submit(change(1, LinkState::Up)).is_ok());
     assert_eq!(link(&mut rig), "online");
     assert!(rig.bus.submit(change(2, LinkState::Up)).is_ok());

@@ -3,7 +3,7 @@
 use super::batch::Batch;
 use super::{FleetState, ServiceError, Shared};
 use crate::records::{Connector, Seen, key};
-use muster_bus::Message;
+use muster_bus::{Caller, Message};
 use muster_model::reconcile::{Action, View};
 use muster_model::shadow::ShadowDoc;
 use muster_wire::admin::AgentDownload;
@@ -22,8 +22,8 @@ use std::sync::Arc;
 /// A connector's link, as its worker knows it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Link {
-    /// Connections that are up.
-    pub(super) sessions: BTreeSet<u64>,
+    /// Connections that are up, and who holds them.
+    pub(super) sessions: BTreeMap<u64, Arc<Caller>>,
     /// When it last came and went.
     pub(super) seen: Seen,
 }

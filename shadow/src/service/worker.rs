@@ -4,16 +4,16 @@ use super::batch::Batch;
 use super::shadows::{self, Which};
 use super::views::{self, Link};
 use super::{ServiceError, Shared, jobs, reconcile};
-use crate::records::{Connector, Seen, key};
-use muster_bus::{Answer, Inbound, LinkChange, LinkState, Request};
+use crate::records::{CertificateState, Connector, Seen, key};
+use muster_bus::{Answer, Inbound, LinkChange, LinkState, Request, Requests};
 use muster_model::job::Execution;
 use muster_wire::codec::Encoding;
-use muster_wire::id::{ShadowName, ThingName};
+use muster_wire::id::{Sha256Hex, ShadowName, ThingName};
 use muster_wire::limits::COMMIT_BATCH_MAX;
 use muster_wire::shadow;
 use muster_wire::telemetry::HostTelemetry;
 use muster_wire::topic::{JobsTopic, ShadowTopic, Topic};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
@@ -126,7 +126,7 @@ impl Worker {
                 outcome
             }
             // The bus sends enrolments to the fleet's worker.
-            Inbound::Enrol { .. } | Inbound::Stop => Ok(()),
+            Inbound::Enrol { .. } | Inbound::Proven { .. } | Inbound::Stop => Ok(()),
         };
         if let Err(error) = outcome {
             self.shared.report("serve a request", &error);
@@ -184,7 +184,7 @@ impl Worker {
         let link = self.links_of(batch, &change.thing)?;
         let was_up = !link.sessions.is_empty();
         match change.state {
-            LinkState::Up => link.sessions.insert(change.session),
+            LinkState::Up => link.sessions.insert(change.session, change.caller.clone()),
             LinkState::Down => link.sessions.remove(&change.session),
         };
         match (was_up, !link.sessions.is_empty()) {
@@ -201,13 +201,27 @@ impl Worker {
     fn look(&mut self, batch: &mut Batch<'_>, connector: &Connector) -> Result<(), ServiceError> {
         let shared = self.shared.clone();
         let link = self.links_of(batch, &connector.name)?.clone();
+        self.prove(connector, &link);
         reconcile::look(&shared, batch, connector, &link)
+    }
+
+    /// Tells the fleet's worker of certificates that are used for the first time. When its inbox is full, the next look
+    /// tells it: until then both the new certificate and the one before it open the door.
+    fn prove(&self, connector: &Connector, link: &Link) {
+        for caller in link.sessions.values() {
+            let Ok(certificate) = Sha256Hex::new(&caller.certificate_id) else { continue };
+            let known = self.shared.config.admission.get(&certificate);
+            if known.is_some_and(|known| known.state == CertificateState::Pending) {
+                let proven = Inbound::Proven { thing: connector.name.clone(), certificate };
+                let _ = self.shared.bus.submit(proven);
+            }
+        }
     }
 
     fn links_of(&mut self, batch: &mut Batch<'_>, thing: &ThingName) -> Result<&mut Link, ServiceError> {
         if !self.links.contains_key(thing) {
             let seen = batch.get::<Seen>(&key::seen(thing))?.unwrap_or_default();
-            self.links.insert(thing.clone(), Link { sessions: BTreeSet::new(), seen });
+            self.links.insert(thing.clone(), Link { sessions: BTreeMap::new(), seen });
         }
         Ok(self.links.get_mut(thing).expect("inserted above"))
     }

@@ -2,6 +2,7 @@
 
 use super::process::{Output, Process, tail};
 use super::{Fleet, Programs};
+use crate::client::Credentials;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::Value;
 use std::fs;
@@ -107,6 +108,14 @@ impl Host {
     /// The agent's folder.
     pub fn prefix(&self) -> &Path {
         &self.prefix
+    }
+
+    /// The host's own identity, as a client that speaks for it needs it.
+    #[track_caller]
+    pub fn credentials(&self) -> Credentials {
+        let folder = self.prefix.join("state/identity");
+        let read = |file: &str| fs::read_to_string(folder.join(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
+        Credentials { ca_pem: read("ca.pem"), own: Some((read("cert.pem"), read("key.pem"))) }
     }
 
     /// The folder of a component.

@@ -39,14 +39,10 @@ impl FleetWorker {
             }
             (Some(known), true) => known.as_ref().clone(),
             (None, false) => Connector {
-                name: add.name.clone(),
                 pool: add.pool,
                 site: add.site,
                 description: add.description,
-                registered_at: now,
-                registered_by: by.clone(),
-                enrolled: None,
-                token_hash: None,
+                ..Connector::new(add.name.clone(), by.clone(), now)
             },
         };
         let token = Token::from_random(random_bytes());
@@ -63,10 +59,16 @@ impl FleetWorker {
             batch.put(&key::connector(&add.name), &connector)
         })?;
         info!(connector = %add.name, %by, renewed = add.renew, "connector added");
-        self.shared.fleet_mut().connectors.insert(add.name.clone(), Arc::new(connector));
+        self.know(connector);
         self.wake(&add.name);
         let agent = self.shared.config.agent.clone();
         Ok(AddedConnector { name: add.name, token: token.reveal().to_owned(), expires_at, agent })
+    }
+
+    /// The record is durable: everybody who looks finds it from now on.
+    pub(super) fn know(&self, connector: Connector) {
+        self.shared.config.admission.connector(&connector);
+        self.shared.fleet_mut().connectors.insert(connector.name.clone(), Arc::new(connector));
     }
 
     /// One page: as many connectors as surely fit one answer.

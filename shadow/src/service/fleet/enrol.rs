@@ -1,16 +1,15 @@
 //! Enrolment: a token and a request for a certificate become a connector's identity.
 //!
-//! The order of the durable steps: the token is marked used, then the certificate is made, then the connector says so.
-//! A crash after the first step costs a token, never an identity: the operator renews the script.
+//! The order of the durable steps: the token is marked used, then the certificate is made and recorded, then the
+//! connector says so. A crash in between costs a token, never an identity: the operator renews the script. A certificate
+//! that was recorded and never sent is of no use to anybody.
 
 use super::{FleetWorker, Refused, refuse};
-use crate::records::{Connector, Enrolled, TokenRecord, key};
-use muster_certs::certificate::CertificateFacts;
+use crate::records::{Connector, Enrolled, Lifecycle, TokenRecord, key};
 use muster_certs::request::VerifiedRequest;
 use muster_certs::token::Token;
-use muster_certs::{AuthorityError, Identity, Role};
+use muster_certs::{Identity, Role};
 use muster_wire::enrol::{EnrolRequest, EnrolResponse};
-use muster_wire::limits::CERTIFICATE_LIFE;
 use muster_wire::rejection::{Rejection, RejectionCode};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -28,20 +27,18 @@ impl FleetWorker {
             .and_then(|csr| csr.check_name(identity.name()).map(|()| csr))
             .map_err(|error| Rejection::new(RejectionCode::Invalid, error.to_string()))?;
         self.commit(|batch| batch.put(&token_key, &TokenRecord { used_at: Some(now), ..token }))?;
-        let seconds = now.epoch_seconds();
-        let certificate = self
-            .shared
-            .config
-            .authority
-            .issue_from_csr(&request.csr, &identity, CERTIFICATE_LIFE, seconds)
-            .map_err(|error| not_issued(&error))?;
-        let facts = CertificateFacts::from_pem(&certificate)
-            .map_err(|error| Rejection::new(RejectionCode::Internal, error.to_string()))?;
-        let enrolled = Enrolled { at: now, certificate_id: facts.id, host: request.host.clone() };
-        let connector = Connector { enrolled: Some(enrolled), token_hash: None, ..connector.as_ref().clone() };
+        let (certificate, record) = self.issue(&identity, &request.csr)?;
+        let enrolled = Enrolled { at: now, certificate_id: record.id.to_string(), host: request.host.clone() };
+        let connector = Connector {
+            enrolled: Some(enrolled),
+            token_hash: None,
+            lifecycle: Lifecycle::Active,
+            incarnation: connector.incarnation + 1,
+            ..connector.as_ref().clone()
+        };
         self.commit(|batch| batch.put(&key::connector(&request.name), &connector))?;
-        info!(connector = %request.name, %peer, "connector enrolled");
-        self.shared.fleet_mut().connectors.insert(request.name.clone(), Arc::new(connector));
+        info!(connector = %request.name, %peer, certificate = %record.id, "connector enrolled");
+        self.know(connector);
         self.wake(&request.name);
         Ok(EnrolResponse {
             name: request.name.clone(),
@@ -85,16 +82,6 @@ impl FleetWorker {
         match known {
             Some(connector) => Ok((token_key, record, connector)),
             None => refused("the connector is not registered"),
-        }
-    }
-}
-
-fn not_issued(error: &AuthorityError) -> Rejection {
-    match error {
-        AuthorityError::Request(error) => Rejection::new(RejectionCode::Invalid, error.to_string()),
-        other => {
-            warn!(error = %other, "a certificate could not be issued");
-            Rejection::internal()
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What concerns the fleet as a whole: operators' requests and enrolment, one at a time.
 
+pub(super) mod certificates;
 mod components;
 mod connectors;
 mod enrol;
@@ -83,6 +84,9 @@ impl FleetWorker {
 
     /// The thread's whole life: it ends when the bus is stopped.
     pub(super) fn run(self, mut inbox: mpsc::Receiver<Inbound>) {
+        if let Err(error) = self.finish_certificates() {
+            self.shared.report("finish the renewals of the last run", &error);
+        }
         if let Err(error) = self.finish_jobs() {
             self.shared.report("finish the jobs of the last run", &error);
         }
@@ -93,6 +97,11 @@ impl FleetWorker {
                     let outcome = self.enrol(&request, peer);
                     // The host may have hung up; its token is used all the same.
                     let _ = reply.send(outcome.map_err(|refused| self.rejection("enrol a connector", refused)));
+                }
+                Inbound::Proven { thing, certificate } => {
+                    if let Err(error) = self.certificate_proven(&thing, &certificate) {
+                        self.shared.report("note that a certificate is in use", &error);
+                    }
                 }
                 Inbound::Stop => return,
                 Inbound::Link(_) | Inbound::Assign(_) | Inbound::Wake(_) => {}
@@ -142,6 +151,8 @@ impl FleetWorker {
             Verb::ComponentList => result(self.list_components(&read(payload)?)),
             Verb::Upgrade => result(self.upgrade(read(payload)?, by)?),
             Verb::Actions => result(self.list_actions(&read(payload)?)?),
+            Verb::CertRevoke => result(self.revoke_certificate(read(payload)?, by)?),
+            Verb::CertList => result(self.list_certificates(&read(payload)?)),
             Verb::JobCreate => result(self.create_job(read(payload)?, by)?),
         }
     }
