@@ -1,7 +1,7 @@
 //! The command line.
 
 use clap::{Parser, Subcommand};
-use muster_wire::id::ThingName;
+use muster_wire::id::{PoolName, ThingName};
 use std::path::PathBuf;
 
 /// Runs on a connector: installs, starts, watches and upgrades components for a Muster server.
@@ -39,6 +39,9 @@ pub struct Enrol {
     /// Name of this connector, as the server knows it.
     #[arg(long, value_parser = |text: &str| ThingName::new(text))]
     pub name: ThingName,
+    /// Pool that the token is meant for; the server refuses another one.
+    #[arg(long, value_parser = |text: &str| PoolName::new(text))]
+    pub pool: Option<PoolName>,
     /// File with the token; without it the token is read from standard input.
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,

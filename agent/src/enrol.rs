@@ -45,6 +45,8 @@ pub async fn enrol(args: Enrol, clock: &Clock) -> Result<String, Failure> {
     let request = EnrolRequest {
         token: token.reveal().to_owned(),
         name: args.name.clone(),
+        pool: args.pool,
+        prefix: prefix.root().to_str().map(str::to_owned),
         csr: request,
         host: facts::collect(&ids::random_hex::<8>()),
     };

@@ -11,6 +11,8 @@ use muster_wire::id::{ComponentName, JobId, PersonName, PoolName, Sha256Hex, Sit
 use muster_wire::job::JobDocument;
 use muster_wire::time::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use crate::store::{Key, Kind};
 
@@ -39,6 +41,12 @@ pub struct Connector {
     /// Grows with every enrolment: what was learned of an earlier installation says nothing of this one.
     #[serde(default)]
     pub incarnation: u64,
+    /// Folder of the agent on the host, if an operator chose one.
+    #[serde(default)]
+    pub prefix: Option<String>,
+    /// What it shall run once it is enrolled. Emptied when the intents are stored.
+    #[serde(default)]
+    pub wanted: BTreeMap<ComponentName, Version>,
 }
 
 impl Connector {
@@ -56,6 +64,8 @@ impl Connector {
             token_hash: None,
             lifecycle: Lifecycle::Active,
             incarnation: 0,
+            prefix: None,
+            wanted: BTreeMap::new(),
         }
     }
 
@@ -169,6 +179,24 @@ pub struct TokenRecord {
     pub used_at: Option<Timestamp>,
     /// Who made it.
     pub issued_by: PersonName,
+    /// When it was made.
+    #[serde(default)]
+    pub issued_at: Option<Timestamp>,
+    /// What it is bound to besides the name. Records of earlier versions have none.
+    #[serde(default)]
+    pub binding: Option<Binding>,
+    /// From where it was used.
+    #[serde(default)]
+    pub used_from: Option<IpAddr>,
+}
+
+/// What a token is bound to besides the name of its connector.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Binding {
+    /// The pool of the connector when the token was made; none if it had none.
+    pub pool: Option<PoolName>,
+    /// The only folder on the host for which it works; any when absent.
+    pub prefix: Option<String>,
 }
 
 /// An operator's intent. Never changed.

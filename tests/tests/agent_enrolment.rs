@@ -196,7 +196,7 @@ fn only_a_request_leaves_the_host_and_never_the_key() {
     let body: Value = serde_json::from_str(body).unwrap();
     let mut keys: Vec<&str> = body.as_object().unwrap().keys().map(String::as_str).collect();
     keys.sort_unstable();
-    assert_eq!(keys, ["csr", "host", "name", "token"]);
+    assert_eq!(keys, ["csr", "host", "name", "prefix", "token"]);
     let csr = body["csr"].as_str().unwrap();
     assert!(csr.starts_with("-----BEGIN CERTIFICATE REQUEST-----"), "{csr}");
 }

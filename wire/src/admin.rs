@@ -8,6 +8,7 @@ mod component;
 mod connector;
 mod job;
 mod selector;
+mod token;
 mod upgrade;
 
 pub use cert::{CertificateList, CertificateStatus, CertificateView, ListCertificates, RevokeCertificate};
@@ -17,6 +18,7 @@ pub use connector::{
 };
 pub use job::{CreateJob, CreatedJob};
 pub use selector::{ComponentTest, NotLasting, Pattern, Selector, SelectorError, Term, Test};
+pub use token::{ListTokens, RevokeToken, RevokedToken, TokenList, TokenState, TokenView};
 pub use upgrade::{ActionList, ListActions, Upgrade, UpgradeStarted};
 
 use crate::rejection::Rejection;
@@ -54,6 +56,10 @@ verbs! {
     ConnectorList = "connector-list",
     /// Shows one connector: [`ShowConnector`] to [`ShownConnector`].
     ConnectorShow = "connector-show",
+    /// Lists enrolment tokens: [`ListTokens`] to [`TokenList`].
+    TokenList = "token-list",
+    /// Makes a connector's live token invalid: [`RevokeToken`] to [`RevokedToken`].
+    TokenRevoke = "token-revoke",
     /// Makes an uploaded package a version of a component: [`PublishComponent`] to [`PublishedComponent`].
     ComponentPublish = "component-publish",
     /// Lists published components: [`ListComponents`] to [`ComponentList`].

@@ -1,6 +1,6 @@
 //! HTTPS: paths, enrolment.
 
-use crate::id::{Sha256Hex, ThingName, Version};
+use crate::id::{PoolName, Sha256Hex, ThingName, Version};
 use crate::label::Label;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -42,6 +42,12 @@ pub struct EnrolRequest {
     pub token: String,
     /// The connector's name; the token is bound to it.
     pub name: ThingName,
+    /// The pool that the install script was made for, if it names one; the token is bound to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<PoolName>,
+    /// Absolute path of the agent's folder on the host; the token may be bound to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<String>,
     /// PKCS #10 request in PEM; its common name is the connector's name.
     pub csr: String,
     /// What the agent knows of its host.

@@ -100,6 +100,16 @@ pub const VERIFY_INTERVAL: Duration = Duration::from_secs(15 * 60);
 pub const RESCAN_INTERVAL: Duration = Duration::from_secs(60);
 /// Life of an enrolment token.
 pub const ENROLMENT_TOKEN_LIFE: Duration = Duration::from_secs(5 * 60);
+/// Shortest life of an enrolment token that an operator may ask for: time to paste a script.
+pub const ENROLMENT_TOKEN_LIFE_MIN: Duration = Duration::from_secs(10);
+/// Longest life of an enrolment token: it is a secret in a text that people pass on.
+pub const ENROLMENT_TOKEN_LIFE_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Tokens that were used or have expired are remembered for so long, so that a late script is told why it fails.
+pub const ENROLMENT_TOKEN_MEMORY: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Longest path of an agent's folder; what an operating system takes in a unit or a registry key.
+pub const PREFIX_BYTES_MAX: usize = 240;
+/// Most components that a connector can be added with.
+pub const COMPONENTS_PER_ADD_MAX: usize = 50;
 /// Life of a device certificate.
 pub const CERTIFICATE_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long a certificate's record outlives the certificate: what was revoked stays refused under any clock that is not

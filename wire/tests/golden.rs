@@ -160,18 +160,42 @@ fn the_requests_and_answers_of_operators() {
     pin(
         "op-connector-add",
         &AddConnector {
-            name: thing(),
-            pool: Some(PoolName::new("blue").unwrap()),
-            site: None,
-            description: None,
-            renew: false,
+            prefix: Some("/opt/muster".into()),
+            components: [(component(), version("1.1"))].into(),
+            token_life_s: Some(900),
+            ..AddConnector::new(thing(), Some(PoolName::new("blue").unwrap()))
         },
     );
     let agent = AgentDownload { path: "/agent/linux-x86_64/muster-agent".into(), sha256: digest(1), size: 11_718_464 };
     pin(
         "op-connector-added",
-        &Reply::Ok(AddedConnector { name: thing(), token: "mst1_x".into(), expires_at: at(300), agent: Some(agent) }),
+        &Reply::Ok(AddedConnector {
+            name: thing(),
+            token: "mst1_x".into(),
+            expires_at: at(300),
+            pool: Some(PoolName::new("blue").unwrap()),
+            prefix: Some("/opt/muster".into()),
+            agent: Some(agent),
+        }),
     );
+    let token = TokenView {
+        id: "0123456789ab".into(),
+        connector: thing(),
+        pool: Some(PoolName::new("blue").unwrap()),
+        prefix: Some("/opt/muster".into()),
+        issued_by: PersonName::new("admin").unwrap(),
+        issued_at: Some(at(0)),
+        expires_at: at(300),
+        state: TokenState::Used,
+        uses: 1,
+        uses_max: 1,
+        used_at: Some(at(60)),
+        used_from: Some("192.0.2.1".into()),
+    };
+    pin("op-token-list", &ListTokens { all: true });
+    pin("op-token-listed", &Reply::Ok(TokenList { now: at(100), tokens: vec![token.clone()], left_off: 0 }));
+    pin("op-token-revoke", &RevokeToken { connector: thing() });
+    pin("op-token-revoked", &Reply::Ok(RevokedToken { token }));
     pin("op-connector-list", &ListConnectors { selector: Some(Selector::all()), after: Some(thing()) });
     pin("op-connector-listed", &Reply::Ok(ConnectorList { connectors: vec![connector()], next: Some(thing()) }));
     pin("op-connector-shown", &Reply::Ok(ShownConnector { connector: connector(), actions: vec![action()] }));
@@ -224,7 +248,14 @@ fn what_agents_and_the_server_tell_each_other() {
     pin("component-desired", &DesiredComponent { version: version("1.1") });
     pin("job-document-upgrade", &published().upgrade_document());
     pin("host-facts", &host());
-    let request = EnrolRequest { token: "mst1_x".into(), name: thing(), csr: "-----BEGIN".into(), host: host() };
+    let request = EnrolRequest {
+        token: "mst1_x".into(),
+        name: thing(),
+        pool: Some(PoolName::new("blue").unwrap()),
+        prefix: Some("/opt/muster".into()),
+        csr: "-----BEGIN".into(),
+        host: host(),
+    };
     pin("enrol-request", &request);
     let response = EnrolResponse {
         name: thing(),

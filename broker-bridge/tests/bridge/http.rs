@@ -93,6 +93,8 @@ fn enrolment() -> Vec<u8> {
     let request = EnrolRequest {
         token: "secret".into(),
         name: ThingName::new("t1").unwrap(),
+        pool: None,
+        prefix: None,
         csr: "csr".into(),
         host: HostFacts::default(),
     };

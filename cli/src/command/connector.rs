@@ -36,11 +36,15 @@ impl Run for ConnectorAddArgs {
         };
         let pool = match (self.pool, self.no_pool) {
             (Some(pool), _) => Some(pool),
-            (None, true) => None,
-            (None, false) => Some(default_pool()),
+            (None, false) if !self.renew => Some(default_pool()),
+            (None, _) => None,
         };
-        let request =
-            AddConnector { name: self.name, pool, site: self.site, description: self.description, renew: self.renew };
+        let request = AddConnector {
+            site: self.site,
+            description: self.description,
+            renew: self.renew,
+            ..AddConnector::new(self.name, pool)
+        };
         let mut operator = cx.connect().await?;
         let added = add(&mut operator, &request).await?;
         operator.close().await;

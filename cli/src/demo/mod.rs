@@ -155,8 +155,7 @@ async fn enrol(
     name: &str,
 ) -> Result<(), CliError> {
     let name = ThingName::new(name).expect("the names of the demo are valid");
-    let request =
-        AddConnector { name: name.clone(), pool: Some(default_pool()), site: None, description: None, renew: false };
+    let request = AddConnector::new(name.clone(), Some(default_pool()));
     let added = add(operator, &request).await?;
     fleet.enrol(cx, &added).await?;
     fleet.start_agent(&name)?;

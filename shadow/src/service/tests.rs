@@ -2,6 +2,7 @@
 //! The services over a store in memory, driven through the bus by a door that writes down what it gets.
 
 mod lifecycle;
+mod tokens;
 
 use super::*;
 use crate::store::MemoryStore;
@@ -218,13 +219,18 @@ impl Rig {
     }
 
     fn enrol(&self, token: &str, name: &str, csr: &str) -> Result<String, Rejection2> {
-        let (reply, answer) = tokio::sync::oneshot::channel();
-        let request = EnrolRequest {
+        self.enrol_with(EnrolRequest {
             token: token.into(),
             name: ThingName::new(name).unwrap(),
+            pool: None,
+            prefix: None,
             csr: csr.into(),
             host: HostFacts { hostname: "box".into(), ..HostFacts::default() },
-        };
+        })
+    }
+
+    fn enrol_with(&self, request: EnrolRequest) -> Result<String, Rejection2> {
+        let (reply, answer) = tokio::sync::oneshot::channel();
         let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
         assert!(self.bus.submit(Inbound::Enrol { request, peer, reply }).is_ok());
         answer.blocking_recv().unwrap().map(|response| response.certificate).map_err(|r| (r.code, r.message))
@@ -338,7 +344,9 @@ fn a_renewal_changes_nothing_but_the_token() {
     let mut rig = Rig::new();
     rig.operator("connector-add", json!({ "name": "a", "pool": "blue", "description": "d" })).unwrap();
     rig.operator("connector-add", json!({ "name": "b" })).unwrap();
-    rig.operator("connector-add", json!({ "name": "a", "renew": true, "pool": "red" })).unwrap();
+    rig.operator("connector-add", json!({ "name": "a", "renew": true })).unwrap();
+    let moved = rig.operator("connector-add", json!({ "name": "a", "renew": true, "pool": "red" })).unwrap_err();
+    assert!(moved.1.contains("leave out pool"), "{moved:?}");
     let mut shown = |name: &str| rig.operator("connector-show", json!({ "name": name })).unwrap()["connector"].clone();
     let (a, b) = (shown("a"), shown("b"));
     assert_eq!((&a["pool"], &a["description"], &b["pool"]), (&"blue".into(), &"d".into(), &Value::Null));

@@ -1,10 +1,11 @@
 //! Operator requests about connectors.
 
 use super::Selector;
-use crate::id::{PoolName, Sha256Hex, SiteName, ThingName};
+use crate::id::{ComponentName, PoolName, Sha256Hex, SiteName, ThingName, Version};
 use crate::time::Timestamp;
 use crate::view::{ActionView, ConnectorView};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// [`super::Verb::ConnectorAdd`].
@@ -26,6 +27,37 @@ pub struct AddConnector {
     /// before keeps its certificate until the new token is used, and its history for good.
     #[serde(default)]
     pub renew: bool,
+    /// Folder of the agent on the host; the token works for no other one. Absent: the script chooses, or when renewing
+    /// the one of before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<String>,
+    /// What the connector shall run once it is enrolled: published versions.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub components: BTreeMap<ComponentName, Version>,
+    /// Life of the token in seconds; the server's setting when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_life_s: Option<u32>,
+    /// Check everything, but store nothing and make no token.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub preview: bool,
+}
+
+impl AddConnector {
+    /// A new connector in this pool, with the server's defaults for everything else.
+    #[must_use]
+    pub fn new(name: ThingName, pool: Option<PoolName>) -> Self {
+        Self {
+            name,
+            pool,
+            site: None,
+            description: None,
+            renew: false,
+            prefix: None,
+            components: BTreeMap::new(),
+            token_life_s: None,
+            preview: false,
+        }
+    }
 }
 
 /// Answer to [`AddConnector`]. `token` is a secret and stored nowhere but here.
@@ -33,10 +65,16 @@ pub struct AddConnector {
 pub struct AddedConnector {
     /// The connector.
     pub name: ThingName,
-    /// The single-use token.
+    /// The single-use token; empty in a preview.
     pub token: String,
     /// When the token stops to work.
     pub expires_at: Timestamp,
+    /// The pool that the token is bound to, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<PoolName>,
+    /// The folder that the token is bound to, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<String>,
     /// The agent that the server offers for download, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<AgentDownload>,
@@ -48,6 +86,8 @@ impl fmt::Debug for AddedConnector {
             .field("name", &self.name)
             .field("token", &"...")
             .field("expires_at", &self.expires_at)
+            .field("pool", &self.pool)
+            .field("prefix", &self.prefix)
             .field("agent", &self.agent)
             .finish()
     }
@@ -114,6 +154,8 @@ mod tests {
             name: ThingName::new("a").unwrap(),
             token: "secret".into(),
             expires_at: Timestamp::from_seconds(0),
+            pool: None,
+            prefix: None,
             agent: None,
         };
         assert!(!format!("{added:?}").contains("secret"));

@@ -41,6 +41,8 @@ fn render(prefix: Option<&Path>, agent: Option<&str>, case: Case) -> String {
         name: "host-1".parse().unwrap(),
         token: TOKEN.into(),
         expires_at: Timestamp::from_seconds(1_800_000_000),
+        pool: None,
+        prefix: None,
         agent: agent.map(|agent| download(sha256(agent))),
     };
     let server = "muster.example.org:8443".parse().unwrap();

@@ -1,11 +1,12 @@
 //! Enrolment: a token and a request for a certificate become a connector's identity.
 //!
 //! The order of the durable steps: the token is marked used, then the certificate is made and recorded, then the
-//! connector says so. A crash in between costs a token, never an identity: the operator renews the script. A certificate
-//! that was recorded and never sent is of no use to anybody.
+//! connector says so, then what it was added with becomes intents. A crash before the third costs a token, never an
+//! identity: the operator renews the script. After it, the next start stores the intents. A certificate that was recorded
+//! and never sent is of no use to anybody.
 
 use super::{FleetWorker, Refused, refuse};
-use crate::records::{Connector, Enrolled, Lifecycle, TokenRecord, key};
+use crate::records::{Binding, Connector, Enrolled, Lifecycle, TokenRecord, key};
 use muster_certs::request::VerifiedRequest;
 use muster_certs::token::Token;
 use muster_certs::{Identity, Role};
@@ -26,7 +27,9 @@ impl FleetWorker {
         VerifiedRequest::from_pem(&request.csr)
             .and_then(|csr| csr.check_name(identity.name()).map(|()| csr))
             .map_err(|error| Rejection::new(RejectionCode::Invalid, error.to_string()))?;
-        self.commit(|batch| batch.put(&token_key, &TokenRecord { used_at: Some(now), ..token }))?;
+        self.commit(|batch| {
+            batch.put(&token_key, &TokenRecord { used_at: Some(now), used_from: Some(peer), ..token })
+        })?;
         let (certificate, record) = self.issue(&identity, &request.csr)?;
         let enrolled = Enrolled { at: now, certificate_id: record.id.to_string(), host: request.host.clone() };
         let connector = Connector {
@@ -38,7 +41,11 @@ impl FleetWorker {
         };
         self.commit(|batch| batch.put(&key::connector(&request.name), &connector))?;
         info!(connector = %request.name, %peer, certificate = %record.id, "connector enrolled");
-        self.know(connector);
+        self.know(connector.clone());
+        if let Err(error) = self.intend_wanted(&connector) {
+            // The host has its identity; the intents are stored at the next start.
+            self.shared.report("store the first intents of a connector", &error);
+        }
         self.wake(&request.name);
         Ok(EnrolResponse {
             name: request.name.clone(),
@@ -64,9 +71,9 @@ impl FleetWorker {
         let Ok(token) = request.token.parse::<Token>() else {
             return refused("the enrolment token is not valid");
         };
-        let token_key = key::token(&token.hash().to_string());
-        let mut batch = super::Batch::new(self.shared.store.as_ref(), self.shared.clock.now());
-        let Some(record) = batch.get::<TokenRecord>(&token_key)? else {
+        let hash = token.hash().to_string();
+        let token_key = key::token(&hash);
+        let Some(record) = self.token(&hash)? else {
             return refused("the enrolment token is not valid");
         };
         if record.connector != request.name {
@@ -79,9 +86,26 @@ impl FleetWorker {
             return refused("the enrolment token has expired");
         }
         let known = self.shared.fleet().connectors.get(&request.name).cloned();
-        match known {
-            Some(connector) => Ok((token_key, record, connector)),
-            None => refused("the connector is not registered"),
+        let Some(connector) = known else {
+            return refused("the connector is not registered");
+        };
+        match record.binding.as_ref().and_then(|binding| broken(binding, request, &connector)) {
+            Some(why) => refused(why),
+            None => Ok((token_key, record, connector)),
         }
     }
+}
+
+/// Which promise of the token the request does not keep, if there is one.
+fn broken(binding: &Binding, request: &EnrolRequest, connector: &Connector) -> Option<&'static str> {
+    if binding.pool != connector.pool {
+        return Some("the connector was moved to another pool after the enrolment token was made");
+    }
+    if request.pool.as_ref().is_some_and(|pool| binding.pool.as_ref() != Some(pool)) {
+        return Some("the enrolment token is for another pool");
+    }
+    if binding.prefix.is_some() && binding.prefix != request.prefix {
+        return Some("the enrolment token is for another folder on the host (prefix)");
+    }
+    None
 }

@@ -1,9 +1,11 @@
 //! What concerns the fleet as a whole: operators' requests and enrolment, one at a time.
 
+mod add;
 pub(super) mod certificates;
 mod components;
 mod connectors;
 mod enrol;
+mod tokens;
 mod upgrades;
 
 use super::batch::Batch;
@@ -90,6 +92,9 @@ impl FleetWorker {
         if let Err(error) = self.finish_jobs() {
             self.shared.report("finish the jobs of the last run", &error);
         }
+        if let Err(error) = self.finish_enrolments() {
+            self.shared.report("finish the enrolments of the last run", &error);
+        }
         while let Some(inbound) = inbox.blocking_recv() {
             match inbound {
                 Inbound::Request(request) => self.request(request),
@@ -147,6 +152,8 @@ impl FleetWorker {
             Verb::ConnectorAdd => result(self.add_connector(read(payload)?, by)?),
             Verb::ConnectorList => result(self.list_connectors(&read(payload)?)),
             Verb::ConnectorShow => result(self.show_connector(&read(payload)?)?),
+            Verb::TokenList => result(self.list_tokens(&read(payload)?)?),
+            Verb::TokenRevoke => result(self.revoke_token(&read(payload)?, by)?),
             Verb::ComponentPublish => result(self.publish_component(read(payload)?, by)?),
             Verb::ComponentList => result(self.list_components(&read(payload)?)),
             Verb::Upgrade => result(self.upgrade(read(payload)?, by)?),
@@ -188,6 +195,15 @@ impl FleetWorker {
             let mut batch = Batch::new(self.shared.store.as_ref(), self.shared.clock.now());
             let things = batch.get::<JobThings>(&key::job_things(&job.id))?.map(|known| known.things);
             self.assign_all(&job, things.unwrap_or_default())?;
+        }
+        Ok(())
+    }
+
+    /// Connectors that were enrolled, but whose first intents were not all stored when the process ended.
+    fn finish_enrolments(&self) -> Result<(), ServiceError> {
+        let connectors: Vec<_> = self.shared.fleet().connectors.values().cloned().collect();
+        for connector in connectors.iter().filter(|connector| connector.enrolled.is_some()) {
+            self.intend_wanted(connector)?;
         }
         Ok(())
     }

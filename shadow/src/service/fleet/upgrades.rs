@@ -1,17 +1,18 @@
 //! Intents, the actions that they cause, and jobs for many things.
 
 use super::{FleetWorker, ROOM_BYTES, Refused, refuse};
-use crate::records::{Job, JobThings, StoredAction, Target, key};
-use crate::service::ServiceError;
+use crate::records::{Connector, Job, JobThings, StoredAction, Target, key};
+use crate::service::{FleetState, ServiceError};
 use crate::store::{Key, Kind, codec};
 use muster_bus::{Assign, Latch};
 use muster_model::reconcile::Action;
 use muster_model::select::{Facts, selects};
-use muster_wire::admin::{ActionList, CreateJob, CreatedJob, ListActions, Upgrade, UpgradeStarted};
-use muster_wire::id::{JobId, PersonName, TargetId, ThingName};
+use muster_wire::admin::{ActionList, CreateJob, CreatedJob, ListActions, Selector, Upgrade, UpgradeStarted};
+use muster_wire::id::{ComponentName, JobId, PersonName, TargetId, ThingName, Version};
 use muster_wire::limits::{ACTIONS_LISTED_MAX, JOB_DOCUMENT_BYTES_MAX};
 use muster_wire::rejection::RejectionCode;
 use muster_wire::view::ActionView;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tracing::{info, warn};
@@ -21,6 +22,29 @@ const UPGRADE_PREFIX: &str = "upgrade-";
 /// All executions of a job are durable by then, or the operator is told that they are not.
 const ASSIGN_DEADLINE: Duration = Duration::from_secs(60);
 
+impl FleetState {
+    /// Whether this version is published.
+    ///
+    /// Errors: `NotFound` that names the versions that are.
+    pub(super) fn published(&self, component: &ComponentName, version: &Version) -> Result<(), Refused> {
+        if self.component(component, version).is_some() {
+            return Ok(());
+        }
+        let versions: Vec<&str> = self
+            .components
+            .values()
+            .filter(|published| published.name == *component)
+            .map(|published| published.version.as_str())
+            .collect();
+        let message = if versions.is_empty() {
+            format!("no component is called {component}; `muster component list` shows all")
+        } else {
+            format!("{component} has no version {version}; published are {}", versions.join(", "))
+        };
+        refuse(RejectionCode::NotFound, message)
+    }
+}
+
 impl FleetWorker {
     /// Stores the intent, then wakes the connectors that it means. Everything else follows from the record.
     pub(super) fn upgrade(&self, upgrade: Upgrade, by: &PersonName) -> Result<UpgradeStarted, Refused> {
@@ -28,28 +52,13 @@ impl FleetWorker {
             return refuse(RejectionCode::Invalid, error.to_string());
         }
         let fleet = self.shared.fleet();
-        if fleet.component(&upgrade.component, &upgrade.version).is_none() {
-            let versions: Vec<&str> = fleet
-                .components
-                .values()
-                .filter(|component| component.name == upgrade.component)
-                .map(|component| component.version.as_str())
-                .collect();
-            let message = if versions.is_empty() {
-                format!("no component is called {}; `muster component list` shows all", upgrade.component)
-            } else {
-                let versions = versions.join(", ");
-                format!("{} has no version {}; published are {versions}", upgrade.component, upgrade.version)
-            };
-            return refuse(RejectionCode::NotFound, message);
-        }
+        fleet.published(&upgrade.component, &upgrade.version)?;
         let matched: Vec<ThingName> = fleet
             .connectors
             .values()
             .filter(|connector| selects(&upgrade.to, &Facts { now: None, ..Facts::from(&self.view_of(connector)) }))
             .map(|connector| connector.name.clone())
             .collect();
-        let number = fleet.targets.last().map_or(1, |last| last.number + 1);
         drop(fleet);
         if matched.is_empty() {
             let message = format!("no connector matches {}; `muster connector list` shows all", upgrade.to);
@@ -62,13 +71,23 @@ impl FleetWorker {
             );
             return refuse(RejectionCode::TooLarge, message);
         }
+        let id = self.intend(&upgrade, by)?;
+        for thing in &matched {
+            self.wake(thing);
+        }
+        Ok(UpgradeStarted { target: id, matched })
+    }
+
+    /// Stores an intent. Nobody is woken yet.
+    fn intend(&self, upgrade: &Upgrade, by: &PersonName) -> Result<TargetId, ServiceError> {
+        let number = self.shared.fleet().targets.last().map_or(1, |last| last.number + 1);
         let target = Target {
             number,
             id: TargetId::new(format!("t{number}")).expect("letters and digits"),
             job: JobId::new(format!("{UPGRADE_PREFIX}{number}")).expect("letters and digits"),
-            component: upgrade.component,
-            version: upgrade.version,
-            selector: upgrade.to,
+            component: upgrade.component.clone(),
+            version: upgrade.version.clone(),
+            selector: upgrade.to.clone(),
             again: upgrade.again,
             by: by.clone(),
             at: self.shared.clock.now(),
@@ -77,10 +96,33 @@ impl FleetWorker {
         info!(target = %target.id, component = %target.component, version = %target.version, to = %target.selector, %by, "upgrade");
         let id = target.id.clone();
         self.shared.fleet_mut().targets.push(Arc::new(target));
-        for thing in &matched {
-            self.wake(thing);
+        Ok(id)
+    }
+
+    /// Stores the intents with which a connector was added, now that it is enrolled. After a crash in between, the start
+    /// of the server does the rest; an intent that is there already is not stored again.
+    pub(super) fn intend_wanted(&self, connector: &Connector) -> Result<(), ServiceError> {
+        if connector.wanted.is_empty() {
+            return Ok(());
         }
-        Ok(UpgradeStarted { target: id, matched })
+        let selector = Selector::name(&connector.name);
+        for (component, version) in &connector.wanted {
+            let is_there = self.shared.fleet().targets.iter().any(|target| {
+                target.selector == selector
+                    && target.component == *component
+                    && target.version == *version
+                    && target.at >= connector.registered_at
+            });
+            if !is_there {
+                let (component, version) = (component.clone(), version.clone());
+                let upgrade = Upgrade { component, version, to: selector.clone(), again: false };
+                self.intend(&upgrade, &connector.registered_by)?;
+            }
+        }
+        let settled = Connector { wanted: BTreeMap::new(), ..connector.clone() };
+        self.commit(|batch| batch.put(&key::connector(&connector.name), &settled))?;
+        self.know(settled);
+        Ok(())
     }
 
     pub(super) fn list_actions(&self, list: &ListActions) -> Result<ActionList, Refused> {
