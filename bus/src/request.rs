@@ -149,7 +149,7 @@ pub enum Inbound {
     /// A host asks for its first certificate.
     Enrol {
         /// What it says.
-        request: EnrolRequest,
+        request: Box<EnrolRequest>,
         /// From where.
         peer: IpAddr,
         /// Where the answer goes.

@@ -48,7 +48,9 @@ async fn attempt(shared: &Shared, peer: IpAddr, request: Request<Incoming>) -> R
     let name = request.name.clone();
     let (reply, answer) = oneshot::channel();
     let stopped = |Stopped| Rejection::internal();
-    if let Submitted::Full(queued) = shared.bus.submit(Inbound::Enrol { request, peer, reply }).map_err(stopped)? {
+    if let Submitted::Full(queued) =
+        shared.bus.submit(Inbound::Enrol { request: Box::new(request), peer, reply }).map_err(stopped)?
+    {
         queued.await.map_err(stopped)?;
     }
     match timeout(ANSWER_DEADLINE, answer).await {

@@ -232,7 +232,7 @@ impl Rig {
     fn enrol_with(&self, request: EnrolRequest) -> Result<String, Rejection2> {
         let (reply, answer) = tokio::sync::oneshot::channel();
         let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        assert!(self.bus.submit(Inbound::Enrol { request, peer, reply }).is_ok());
+        assert!(self.bus.submit(Inbound::Enrol { request: Box::new(request), peer, reply }).is_ok());
         answer.blocking_recv().unwrap().map(|response| response.certificate).map_err(|r| (r.code, r.message))
     }
 
