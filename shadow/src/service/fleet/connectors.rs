@@ -8,6 +8,7 @@ use muster_wire::admin::{ConnectorList, ListConnectors, ShowConnector, ShownConn
 use muster_wire::rejection::RejectionCode;
 use muster_wire::view::{ConnectorView, LinkStatus, VIEW_VERSION, WorkStatus};
 use std::ops::Bound;
+use std::sync::Arc;
 
 /// Actions that `connector show` lists.
 const ACTIONS_SHOWN: usize = 20;
