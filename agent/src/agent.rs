@@ -18,11 +18,13 @@ use crate::host::metrics::Metrics;
 use crate::link::{Outgoing, Said};
 use crate::places::{Home, Prefix};
 use crate::reports::{self, Reported};
+use crate::settings::Allow;
 use crate::upgrader::Upgrader;
 use muster_certs::PublisherPublicKey;
 use muster_runtime::clock::Clock;
 use muster_runtime::ids;
 use muster_wire::id::{ComponentName, JobId, ThingName};
+use muster_wire::label::Label;
 use muster_wire::topic::{TelemetryKind, Topic};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -44,6 +46,10 @@ pub struct Parts {
     pub publisher: PublisherPublicKey,
     /// The clock.
     pub clock: Clock,
+    /// What the host's owner says about it.
+    pub labels: Vec<Label>,
+    /// What the server may do here.
+    pub allow: Allow,
     /// Time between two samples of telemetry.
     pub telemetry_interval: Duration,
     /// Time between two pulls of everything, give or take a fifth.

@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use muster_wire::id::{PoolName, ThingName};
+use muster_wire::label::Label;
 use std::path::PathBuf;
 
 /// Runs on a connector: installs, starts, watches and upgrades components for a Muster server.
@@ -45,9 +46,29 @@ pub struct Enrol {
     /// File with the token; without it the token is read from standard input.
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+    /// How the server is reached.
+    #[command(flatten)]
+    pub proxy: ProxyArgs,
+    /// What this host is, for selecting it later; may be repeated.
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = |text: &str| text.parse::<Label>())]
+    pub labels: Vec<Label>,
     /// Replace an identity that is there already.
     #[arg(long)]
     pub force: bool,
+}
+
+/// How the server is reached.
+#[derive(Debug, clap::Args)]
+pub struct ProxyArgs {
+    /// HTTP proxy on the way to the server, http://[USER@]HOST:PORT, or none; without it HTTPS_PROXY counts.
+    #[arg(long, value_name = "URL")]
+    pub proxy: Option<String>,
+    /// What is reached without the proxy, with commas in between; without it NO_PROXY counts.
+    #[arg(long, value_name = "LIST")]
+    pub no_proxy: Option<String>,
+    /// File with the password of the proxy's user.
+    #[arg(long, value_name = "FILE")]
+    pub proxy_password_file: Option<PathBuf>,
 }
 
 /// Arguments of `run`.

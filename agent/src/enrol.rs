@@ -1,12 +1,12 @@
 //! `muster-agent enrol`: makes a key that never leaves this host, and gets a certificate for it.
 
 use crate::args::Enrol;
-use crate::hands::files;
+use crate::dial::Way;
 use crate::hands::http::{Endpoint, HttpError};
 use crate::host::facts;
 use crate::identity::{self, Identity, Texts};
-use crate::places::Prefix;
-use crate::settings::{Server, Settings};
+use crate::places::{PROXY_PASSWORD, Prefix};
+use crate::settings::{Origin, Proxy, Server, Template};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -15,8 +15,10 @@ use muster_certs::{Token, certificate, client_config, csr, provider, store};
 use muster_runtime::clock::Clock;
 use muster_runtime::failure::Failure;
 use muster_runtime::ids;
-use muster_wire::enrol::{ENROL_PATH, EnrolRequest, EnrolResponse};
+use muster_runtime::settings::environment;
+use muster_wire::enrol::{ENROL_PATH, EnrolRequest, EnrolResponse, HostFacts};
 use muster_wire::limits::HTTP_BODY_BYTES_MAX;
+use muster_wire::proxy::NONE;
 use muster_wire::rejection::Rejection;
 use rustls::RootCertStore;
 use rustls::pki_types::UnixTime;
@@ -38,6 +40,10 @@ pub async fn enrol(args: Enrol, clock: &Clock) -> Result<String, Failure> {
         let root = prefix.root().display();
         return Err(Failure::local(format!("{root} is enrolled already; add --force to replace its identity")));
     }
+    let given = &args.proxy;
+    let (url, no_proxy, password) = (&given.proxy, &given.no_proxy, &given.proxy_password_file);
+    let proxy = Proxy::given(url.as_deref(), no_proxy.as_deref(), password.as_deref(), &environment);
+    let proxy = proxy.map_err(Failure::local)?;
     let ca = store::read_pem(&args.ca).map_err(|error| Failure::local_because("--ca cannot be used", error))?;
     let token = token(args.token_file.as_deref())?;
     let (request, key) =
@@ -45,26 +51,48 @@ pub async fn enrol(args: Enrol, clock: &Clock) -> Result<String, Failure> {
     let request = EnrolRequest {
         token: token.reveal().to_owned(),
         name: args.name.clone(),
-        pool: args.pool,
+        pool: args.pool.clone(),
         prefix: prefix.root().to_str().map(str::to_owned),
         csr: request,
-        host: facts::collect(&ids::random_hex::<8>()),
+        host: HostFacts { labels: args.labels.clone(), ..facts::collect(&ids::random_hex::<8>()) },
     };
-    let answer = post(&server, &ca, &request).await?;
+    let answer = post(&server, &proxy.way(&server), &ca, &request).await?;
     if answer.name != args.name {
         return Err(Failure::Outcome(format!("the server answers for {} instead of {}", answer.name, args.name)));
     }
     let texts = Texts { key: &key, certificate: &answer.certificate, ca: &answer.ca, publisher: &answer.publisher_key };
     check_answer(&answer, &ca, &texts, clock)?;
     identity::write(&prefix, &texts)?;
-    let settings = Settings::template(&server, &answer.name);
-    files::replace(&prefix.settings(), settings.as_bytes())
-        .map_err(|error| Failure::local_because(format!("cannot write {}", prefix.settings().display()), error))?;
+    write_settings(&prefix, server, &proxy, &args)?;
     let root = prefix.root().display();
     Ok(format!(
         "{} is enrolled in fleet {}; start it with: muster-agent run --prefix {root}",
         answer.name, answer.fleet
     ))
+}
+
+/// Writes what was used, so that it counts for the agent too: it may be started without this environment.
+fn write_settings(prefix: &Prefix, server: Server, proxy: &Proxy, args: &Enrol) -> Result<(), Failure> {
+    let password = proxy.url.as_ref().and_then(|url| url.password.as_ref());
+    if let Some(password) = password {
+        let path = prefix.proxy_password();
+        store::write_secret(&path, format!("{}\n", password.reveal()).as_bytes())
+            .map_err(|error| Failure::local_because("the password of the proxy was not written", error))?;
+    }
+    let template = Template {
+        server,
+        name: args.name.clone(),
+        proxy: match (&proxy.url, proxy.origin) {
+            (_, Origin::Default) => None,
+            (Some(url), _) => Some(url.to_string()),
+            (None, _) => Some(NONE.to_owned()),
+        },
+        proxy_password_file: password.map(|_| PROXY_PASSWORD.to_owned()),
+        no_proxy: (proxy.bypass_origin != Origin::Default).then(|| proxy.bypass.entries()),
+        labels: args.labels.clone(),
+    };
+    store::write_secret(&prefix.settings(), template.to_string().as_bytes())
+        .map_err(|error| Failure::local_because("the settings were not written", error))
 }
 
 fn token(file: Option<&Path>) -> Result<Token, Failure> {
@@ -84,10 +112,10 @@ fn token(file: Option<&Path>) -> Result<Token, Failure> {
     text.trim().parse().map_err(|error| Failure::local_because(format!("no usable token in {from}"), error))
 }
 
-async fn post(server: &Server, ca: &str, request: &EnrolRequest) -> Result<EnrolResponse, Failure> {
+async fn post(server: &Server, way: &Way, ca: &str, request: &EnrolRequest) -> Result<EnrolResponse, Failure> {
     let tls = client_config(ca, None, &[b"http/1.1"])
         .map_err(|error| Failure::local_because("--ca cannot be used", error))?;
-    let endpoint = Endpoint { host: server.host.clone(), port: server.port, tls: Some(Arc::new(tls)) };
+    let endpoint = Endpoint { server: server.clone(), way: way.clone(), tls: Some(Arc::new(tls)) };
     let failed =
         |error: Box<dyn std::error::Error + Send + Sync>| Failure::local_because("cannot write the request", error);
     let body = serde_json::to_vec(request).map_err(|error| failed(error.into()))?;
@@ -154,7 +182,7 @@ fn check_answer(answer: &EnrolResponse, pinned_ca: &str, texts: &Texts<'_>, cloc
 impl From<HttpError> for Failure {
     fn from(error: HttpError) -> Self {
         Self::Unreachable {
-            message: "the server was not reached; check --server, the firewall and the CA".to_owned(),
+            message: "the server was not reached; check --server, --proxy, the firewall and the CA".to_owned(),
             source: Some(error.into()),
         }
     }

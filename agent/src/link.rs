@@ -1,21 +1,25 @@
-//! The one connection to the server: MQTT 5 over TLS, made again whenever it breaks.
+//! The one connection to the server: MQTT 5 over TLS, directly or through a proxy, made again whenever it breaks.
 //!
 //! Nothing is kept over a break: what was asked and not answered is asked anew by [`crate::agent`], so every connection
 //! begins with empty queues.
 
+mod session;
+
+use crate::dial::{self, DialError, Way};
+use crate::settings::Server;
 use muster_runtime::backoff::Backoff;
 use muster_runtime::ids;
 use muster_wire::id::ThingName;
-use muster_wire::limits::{HEARTBEAT, PACKET_BYTES_MAX, RETRY_BASE, RETRY_CAP};
+use muster_wire::limits::{RETRY_BASE, RETRY_CAP};
 use muster_wire::shadow;
 use muster_wire::topic::{JobRef, JobsTopic, JobsVerb, ShadowTopic, ShadowVerb, Topic};
-use rumqttc::v5::mqttbytes::QoS;
-use rumqttc::v5::mqttbytes::v5::{Filter, Packet, SubscribeReasonCode};
-use rumqttc::v5::{AsyncClient, ConnectionError, Event, EventLoop, MqttOptions};
-use rumqttc::{TlsConfiguration, Transport};
+use session::{Session, SessionError};
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -49,25 +53,36 @@ pub enum Said {
 /// How to reach the server.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// Name or address.
-    pub host: String,
-    /// Port.
-    pub port: u16,
+    /// The server.
+    pub server: Server,
+    /// Directly, or through a proxy.
+    pub way: Way,
     /// Who we are.
     pub thing: ThingName,
     /// Kept for the life of the program: TLS sessions are resumed from it.
     pub tls: Arc<rustls::ClientConfig>,
+    /// How often a sign of life is given.
+    pub heartbeat: Duration,
+}
+
+/// Why there is no connection, or none any more.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// It was never made.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// It ended.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// Nobody listens any more.
+    #[error("the agent is stopping")]
+    Stopping,
 }
 
 /// Messages on their way to or from the link.
 pub const QUEUE: usize = 64;
 /// A connection that stood for so long was a good one; the next wait begins small again.
 const SETTLED_AFTER: Duration = Duration::from_secs(30);
-/// Larger than any packet of the server's: rumqttc would otherwise end the connection at 10 KiB.
-const INCOMING_PACKET_MAX: u32 = 256 * 1024;
-const _: () = assert!(PACKET_BYTES_MAX < INCOMING_PACKET_MAX as usize);
-/// QoS 1 messages that the server has not acknowledged; rumqttc keeps a table of this size.
-const IN_FLIGHT_MAX: u16 = 64;
 /// How long a goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -81,14 +96,24 @@ pub async fn keep(
     let mut backoff = Backoff::new(RETRY_BASE, RETRY_CAP);
     while !stop.is_cancelled() {
         let begun = tokio::time::Instant::now();
-        let (client, mut events) = AsyncClient::new(options(&target), QUEUE);
-        let end = tokio::select! {
-            // Nothing of a connection is used after its end, so the other branch may be dropped anywhere.
-            () = stop.cancelled() => {
-                say_goodbye(&client, &mut events).await;
-                return;
-            }
-            end = connection(&target, &client, &mut events, &mut outbox, &said) => end,
+        let opened = tokio::select! {
+            // Dropped anywhere, a connection that was not made is no loss.
+            () = stop.cancelled() => return,
+            opened = open(&target) => opened,
+        };
+        let end = match opened {
+            Ok(mut session) => tokio::select! {
+                // A message that was half sent is asked anew after the next connect.
+                () = stop.cancelled() => {
+                    let _ = tokio::time::timeout(GOODBYE, session.goodbye()).await;
+                    return;
+                }
+                end = serve(&target, &mut session, &mut outbox, &said) => match end {
+                    Ok(never) => match never {},
+                    Err(end) => end,
+                }
+            },
+            Err(end) => end,
         };
         if said.send(Said::Down).await.is_err() {
             return;
@@ -98,7 +123,7 @@ pub async fn keep(
             backoff.reset();
         }
         let wait = backoff.next(ids::random_fraction());
-        warn!(error = %end, host = target.host, port = target.port, wait_ms = wait.as_millis(), "not connected");
+        warn!(error = %end, server = %target.server, wait_ms = wait.as_millis(), "not connected");
         tokio::select! {
             // Cancel-safe: neither holds anything.
             () = stop.cancelled() => return,
@@ -107,97 +132,52 @@ pub async fn keep(
     }
 }
 
-/// One connection from its beginning to its end; says why it ended.
-async fn connection(
+/// Connects as far as the server's yes to CONNECT.
+async fn open(target: &Target) -> Result<Session<TlsStream<TcpStream>>, LinkError> {
+    let stream = dial::connect(&target.server, &target.way).await?;
+    let stream = dial::secure(stream, &target.server, &target.way, &target.tls).await?;
+    Ok(Session::open(stream, target.thing.as_str(), target.heartbeat).await?)
+}
+
+/// One connection from its subscriptions to its end.
+async fn serve(
     target: &Target,
-    client: &AsyncClient,
-    events: &mut EventLoop,
+    session: &mut Session<TlsStream<TcpStream>>,
     outbox: &mut mpsc::Receiver<Outgoing>,
     said: &mpsc::Sender<Said>,
-) -> String {
-    if let Err(end) = establish(target, client, events).await {
-        return end;
+) -> Result<Infallible, LinkError> {
+    // The answers to what is asked next would otherwise be missed.
+    for filters in subscriptions(&target.thing) {
+        session.subscribe(filters).await?;
     }
-    info!(host = target.host, port = target.port, thing = %target.thing, "connected");
-    if said.send(Said::Up).await.is_err() {
-        return "the agent is stopping".to_owned();
-    }
-    let pump = async {
-        loop {
-            match events.poll().await {
-                Ok(event) => hear(event, said).await,
-                Err(error) => return describe(&error),
-            }
-        }
-    };
-    let feed = async {
-        while let Some(Outgoing { topic, payload, acknowledged }) = outbox.recv().await {
-            let qos = if acknowledged { QoS::AtLeastOnce } else { QoS::AtMostOnce };
-            if let Err(error) = client.publish(topic.to_string(), qos, false, payload).await {
-                return error.to_string();
-            }
-        }
-        "the agent is stopping".to_owned()
-    };
-    tokio::select! {
-        // Whichever ends first ends the connection; nothing of the other is used afterwards.
-        end = pump => end,
-        end = feed => end,
-    }
-}
-
-/// Connects and subscribes; the answers to what is asked next would otherwise be missed.
-async fn establish(target: &Target, client: &AsyncClient, events: &mut EventLoop) -> Result<(), String> {
-    let mut waiting = 0;
+    info!(server = %target.server, thing = %target.thing, "connected");
+    said.send(Said::Up).await.map_err(|_| LinkError::Stopping)?;
+    let mut ping_at = tokio::time::Instant::now() + session.heartbeat();
     loop {
-        match events.poll().await.map_err(|error| describe(&error))? {
-            Event::Incoming(Packet::ConnAck(_)) => {
-                for filters in subscriptions(&target.thing) {
-                    let filters = filters.into_iter().map(|filter| Filter::new(filter, QoS::AtLeastOnce));
-                    client.subscribe_many(filters).await.map_err(|error| error.to_string())?;
-                    waiting += 1;
+        let has_room = session.has_room();
+        tokio::select! {
+            // Cancel-safe: what was read stays in the session, the queue keeps what was not taken.
+            packet = session.next() => {
+                if let Some((topic, payload)) = session.settle(packet?).await? {
+                    match std::str::from_utf8(&topic).ok().and_then(|topic| Topic::parse(topic).ok()) {
+                        Some(topic) => {
+                            let message = Said::Message { topic, payload };
+                            said.send(message).await.map_err(|_| LinkError::Stopping)?;
+                        }
+                        None => debug!("a message on an unknown topic is ignored"),
+                    }
                 }
             }
-            Event::Incoming(Packet::SubAck(answer)) => {
-                let refused = answer.return_codes.iter().find(|code| !matches!(code, SubscribeReasonCode::Success(_)));
-                if let Some(code) = refused {
-                    return Err(format!("the server refuses a subscription: {code:?}"));
-                }
-                waiting -= 1;
-                if waiting == 0 {
-                    return Ok(());
-                }
+            outgoing = outbox.recv(), if has_room => {
+                let Outgoing { topic, payload, acknowledged } = outgoing.ok_or(LinkError::Stopping)?;
+                session.publish(&topic.to_string(), payload, acknowledged).await?;
             }
-            _ => {}
+            () = tokio::time::sleep_until(ping_at) => {
+                session.ping().await?;
+                ping_at = tokio::time::Instant::now() + session.heartbeat();
+            }
         }
     }
-}
-
-async fn hear(event: Event, said: &mpsc::Sender<Said>) {
-    let Event::Incoming(Packet::Publish(message)) = event else { return };
-    let topic = std::str::from_utf8(&message.topic).ok().and_then(|topic| Topic::parse(topic).ok());
-    match topic {
-        // The receiver ends with the agent.
-        Some(topic) => drop(said.send(Said::Message { topic, payload: message.payload }).await),
-        None => debug!("a message on an unknown topic is ignored"),
-    }
-}
-
-async fn say_goodbye(client: &AsyncClient, events: &mut EventLoop) {
-    if client.try_disconnect().is_ok() {
-        let gone = async { while events.poll().await.is_ok() {} };
-        // A server that does not take the goodbye notices the end of the connection.
-        let _ = tokio::time::timeout(GOODBYE, gone).await;
-    }
-}
-
-fn options(target: &Target) -> MqttOptions {
-    let mut options = MqttOptions::new(target.thing.as_str(), &target.host, target.port);
-    options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(Arc::clone(&target.tls))));
-    options.set_keep_alive(HEARTBEAT).set_clean_start(true).set_connection_timeout(10);
-    options.set_max_packet_size(Some(INCOMING_PACKET_MAX));
-    options.set_outgoing_inflight_upper_limit(IN_FLIGHT_MAX);
-    options
 }
 
 /// The filters, in lists of at most eight: more are not taken in one packet.
@@ -228,14 +208,6 @@ fn subscriptions(thing: &ThingName) -> [Vec<String>; 2] {
 fn one_level_wider(topic: &str) -> String {
     let parent = topic.rsplit_once('/').map_or("", |(parent, _)| parent);
     format!("{parent}/+")
-}
-
-fn describe(error: &ConnectionError) -> String {
-    match error {
-        ConnectionError::Timeout(_) => "the server did not answer within 10 s".to_owned(),
-        ConnectionError::ConnectionRefused(code) => format!("the server refuses the connection: {code:?}"),
-        other => other.to_string(),
-    }
 }
 
 #[cfg(test)]

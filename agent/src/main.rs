@@ -8,6 +8,7 @@
 mod agent;
 mod args;
 mod brain;
+mod dial;
 mod enrol;
 mod hands;
 mod host;

@@ -10,6 +10,9 @@
 use muster_wire::id::{ComponentName, Sha256Hex, Version};
 use std::path::{Path, PathBuf};
 
+/// Where `enrol` keeps the password of the proxy's user, below the prefix.
+pub const PROXY_PASSWORD: &str = "state/proxy-password";
+
 /// The folder that holds all of the agent and its components.
 #[derive(Clone, Debug)]
 pub struct Prefix(PathBuf);
@@ -32,6 +35,11 @@ impl Prefix {
     /// The settings.
     pub fn settings(&self) -> PathBuf {
         self.0.join("agent.toml")
+    }
+
+    /// The password of the proxy's user, where `enrol` keeps it.
+    pub fn proxy_password(&self) -> PathBuf {
+        self.0.join(PROXY_PASSWORD)
     }
 
     /// What only this user may look into.

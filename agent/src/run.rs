@@ -24,7 +24,7 @@ const LOCK_PAUSE: Duration = Duration::from_millis(100);
 
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(prefix: &Prefix) -> Result<(), Failure> {
-    let settings = Settings::read(&prefix.settings())
+    let settings = Settings::read(prefix)
         .map_err(|error| Failure::local_because(format!("{} cannot be used", prefix.settings().display()), error))?;
     telemetry::init(&settings.log_level, settings.log_format);
     let identity = Identity::load(prefix)?;
@@ -47,19 +47,24 @@ pub async fn run(prefix: &Prefix) -> Result<(), Failure> {
     let stop = CancellationToken::new();
     let (outbox, to_send) = mpsc::channel(QUEUE);
     let (say, said) = mpsc::channel(QUEUE);
-    let server = settings.server;
+    let server = settings.server.clone();
+    let way = settings.proxy.way(&server);
+    info!(proxy = settings.proxy.explain(&server), "way to the server");
     let target = Target {
-        host: server.host.clone(),
-        port: server.port,
+        server: server.clone(),
+        way: way.clone(),
         thing: identity.name.clone(),
         tls: identity.tls(&[b"x-amzn-mqtt-ca"])?,
+        heartbeat: settings.heartbeat,
     };
     let agent = Agent::new(Parts {
         prefix: prefix.clone(),
         thing: identity.name.clone(),
-        server: Endpoint { host: server.host, port: server.port, tls: Some(identity.tls(&[b"http/1.1"])?) },
+        server: Endpoint { server, way, tls: Some(identity.tls(&[b"http/1.1"])?) },
         publisher: identity.publisher,
         clock: Clock::system(),
+        labels: settings.labels,
+        allow: settings.allow,
         telemetry_interval: settings.telemetry_interval,
         verify_interval: settings.verify_interval,
         outbox,

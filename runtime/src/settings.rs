@@ -87,6 +87,21 @@ impl SettingsFile {
     ///
     /// `check` gets the value as text (numbers and booleans too). A problem is remembered, and the default returned.
     pub fn take<T>(&mut self, key: &str, default: T, check: impl FnOnce(&str) -> Result<T, String>) -> T {
+        self.take_shown(key, default, true, check)
+    }
+
+    /// As [`SettingsFile::take`], for a value that may hold a password: no problem repeats it.
+    pub fn take_secret<T>(&mut self, key: &str, default: T, check: impl FnOnce(&str) -> Result<T, String>) -> T {
+        self.take_shown(key, default, false, check)
+    }
+
+    fn take_shown<T>(
+        &mut self,
+        key: &str,
+        default: T,
+        is_shown: bool,
+        check: impl FnOnce(&str) -> Result<T, String>,
+    ) -> T {
         self.known.push(key.to_owned());
         let Some(value) = self.find(key) else { return default };
         let text = match value {
@@ -98,7 +113,7 @@ impl SettingsFile {
                 return default;
             }
         };
-        let found = value.to_string();
+        let found = if is_shown { value.to_string() } else { "(not shown)".to_owned() };
         match check(&text) {
             Ok(value) => value,
             Err(problem) => {
@@ -121,6 +136,17 @@ impl SettingsFile {
                 Vec::new()
             }
         }
+    }
+
+    /// Whether the file has the key.
+    #[must_use]
+    pub fn has(&self, key: &str) -> bool {
+        self.find(key).is_some()
+    }
+
+    /// Notes a problem with something that was not found in the file, for example in the environment.
+    pub fn problem_elsewhere(&mut self, key: &str, origin: &str, problem: String) {
+        self.problems.push(Problem { key: key.to_owned(), found: None, origin: origin.to_owned(), problem });
     }
 
     /// Notes a problem with `key`, for rules that span several keys or that `take` cannot see.
@@ -200,6 +226,17 @@ mod tests {
              store.cache = array  (file muster.toml, line 5): must be a single value\n  \
              store.colour  (file muster.toml, line 6): no setting has this name"
         );
+    }
+
+    #[test]
+    fn a_secret_is_not_repeated() {
+        let mut file = SettingsFile::parse(Path::new("x"), "password = \"geheim\"\n".into()).unwrap();
+        assert!(file.has("password") && !file.has("user"));
+        file.take_secret("password", (), |_| Err("is too short".to_owned()));
+        file.problem_elsewhere("HTTPS_PROXY", "environment", "is no URL".to_owned());
+        let message = file.finish().unwrap_err().to_string();
+        assert!(message.contains("password = (not shown)  (file x, line 1): is too short"), "{message}");
+        assert!(message.contains("HTTPS_PROXY  (environment): is no URL"), "{message}");
     }
 
     #[test]

@@ -258,7 +258,7 @@ fn one_prefix_has_one_agent() {
 fn every_problem_of_the_settings_is_told_at_once() {
     let fleet = Fleet::start();
     let host = fleet.enrol("alpha");
-    fs::write(host.prefix().join("agent.toml"), "server = \"nowhere\"\nlog_level = \"loud\"\ncolour = 3\n").unwrap();
+    fs::write(host.prefix().join("agent.toml"), "server = \"no where\"\nlog_level = \"loud\"\ncolour = 3\n").unwrap();
     let mut command = Command::new(&fleet.programs().agent);
     command.arg("run").arg("--prefix").arg(host.prefix());
     let mut output = Output::of(command, SOON).ended_with(LOCAL);

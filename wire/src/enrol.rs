@@ -2,6 +2,7 @@
 
 use crate::id::{PoolName, Sha256Hex, ThingName, Version};
 use crate::label::Label;
+use crate::settings::SettingsReport;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -104,6 +105,9 @@ pub struct HostFacts {
     pub start_id: String,
     /// Labels from the agent's settings, at most [`crate::label::LABELS_MAX`].
     pub labels: Vec<Label>,
+    /// How the agent is connected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub settings: Option<SettingsReport>,
 }
 
 #[cfg(test)]

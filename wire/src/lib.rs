@@ -17,6 +17,7 @@ pub mod limits;
 pub mod presence;
 pub mod proxy;
 pub mod rejection;
+pub mod settings;
 pub mod shadow;
 pub mod telemetry;
 pub mod time;

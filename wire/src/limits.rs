@@ -92,6 +92,8 @@ pub const HEARTBEAT: Duration = Duration::from_secs(30);
 pub const STALE_AFTER: Duration = Duration::from_secs(90);
 /// A link without a sign of life for so long is offline.
 pub const OFFLINE_AFTER: Duration = Duration::from_secs(300);
+/// An agent with changed connection settings must be confirmed over the new path by then, or goes back to the old ones.
+pub const SETTINGS_TRIAL: Duration = Duration::from_secs(5 * 60);
 /// How often an agent sends telemetry.
 pub const TELEMETRY_INTERVAL: Duration = Duration::from_secs(30);
 /// How often an agent pulls its whole state although no hint came; ± 20 %.

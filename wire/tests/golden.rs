@@ -12,6 +12,7 @@ use muster_wire::job::*;
 use muster_wire::label::Label;
 use muster_wire::presence::*;
 use muster_wire::rejection::*;
+use muster_wire::settings::SettingsReport;
 use muster_wire::shadow::*;
 use muster_wire::telemetry::HostTelemetry;
 use muster_wire::time::Timestamp;
@@ -81,6 +82,12 @@ fn host() -> HostFacts {
         booted_at: Some(at(-3600)),
         start_id: "s1".into(),
         labels: vec![Label::new("env", "prod").unwrap()],
+        settings: Some(SettingsReport {
+            server: "muster.example.org:8443".into(),
+            proxy: Some("http://proxy:3128".into()),
+            on_trial: false,
+            refused: None,
+        }),
     }
 }
 

@@ -6,6 +6,7 @@ use crate::host::facts;
 use crate::link::Said;
 use muster_runtime::ids;
 use muster_wire::codec::Encoding;
+use muster_wire::enrol::HostFacts;
 use muster_wire::id::ComponentName;
 use muster_wire::job::{ExecutionResponse, JobErrorCode, JobRejected, NotifyNext, UpdateResponse};
 use muster_wire::shadow;
@@ -29,7 +30,8 @@ impl Agent {
     fn connected(&mut self) {
         self.up = true;
         self.requests.clear();
-        let facts = facts::collect(&self.start_id);
+        let labels = self.parts.labels.clone();
+        let facts = HostFacts { labels, ..facts::collect(&self.start_id) };
         let facts = json!({ "state": { "reported": facts } });
         self.send_shadow(shadow::agent(), ShadowVerb::Update, &facts);
         self.telemetry_at = self.parts.clock.instant();

@@ -50,6 +50,17 @@ impl Agent {
                 return;
             }
         };
+        let operation = document.operation.as_str();
+        if !self.parts.allow.covers(operation, &document.component) {
+            let allow = &self.parts.allow;
+            let why = format!(
+                "this host does not accept {operation} of {}: allow in its agent.toml names {allow}",
+                document.component
+            );
+            warn!(%job, why, "job refused");
+            self.ask(Ask::Refusal { job, execution: number, why });
+            return;
+        }
         info!(%job, component = %document.component, version = %document.version, "upgrade accepted");
         let name = document.component.clone();
         match self.accept(job.clone(), number, document) {

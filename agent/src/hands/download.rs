@@ -2,6 +2,7 @@
 
 use super::http::{Endpoint, HttpError, get};
 use super::process::sha256;
+use crate::dial::DialError;
 use crate::platform;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -72,7 +73,7 @@ async fn attempt(server: &Endpoint, wanted: &Wanted) -> Result<(), Trouble> {
     }
     if have < wanted.size {
         let lasting = |error: hyper::http::Error| Trouble::Lasting(format!("cannot ask for {}: {error}", wanted.path));
-        let mut request = get(&server.host, &wanted.path).map_err(lasting)?;
+        let mut request = get(&server.server.to_string(), &wanted.path).map_err(lasting)?;
         if have > 0 {
             let range = HeaderValue::try_from(format!("bytes={have}-")).map_err(|error| lasting(error.into()))?;
             request.headers_mut().insert(RANGE, range);
@@ -184,7 +185,7 @@ fn discard(part: &Path) {
 impl From<HttpError> for Trouble {
     fn from(error: HttpError) -> Self {
         match error {
-            HttpError::Name(_) => Self::Lasting(error.to_string()),
+            HttpError::Dial(DialError::Name(_)) => Self::Lasting(error.to_string()),
             _ => Self::Passing(error.to_string()),
         }
     }

@@ -1,35 +1,32 @@
-//! One HTTP/1.1 request on one connection, with or without TLS, with a deadline on everything.
+//! One HTTP/1.1 request on one connection, with a deadline on everything.
 
+use crate::dial::{self, DialError, Way};
+use crate::settings::Server;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::ServerName;
 use std::convert::Infallible;
 use std::future::Future;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// What is sent.
 pub type Body = Full<Bytes>;
 
-/// Connecting, and the TLS handshake, must be over by then.
-const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 /// The head of the answer must be there by then; the server may have to flush a disk first.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
 
 /// A server.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
-    /// Name or address.
-    pub host: String,
-    /// Port.
-    pub port: u16,
+    /// Name or address, and port.
+    pub server: Server,
+    /// Directly, or through a proxy.
+    pub way: Way,
     /// How TLS is spoken, if it is.
     pub tls: Option<Arc<rustls::ClientConfig>>,
 }
@@ -38,45 +35,21 @@ pub struct Endpoint {
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
     /// No connection.
-    #[error("cannot connect to {host} port {port}: {source}")]
-    Connect {
-        /// Name or address.
-        host: String,
-        /// Port.
-        port: u16,
-        /// What the operating system said.
-        source: io::Error,
-    },
-    /// The name cannot stand in a certificate.
-    #[error("{0:?} is neither a host name nor an IP address")]
-    Name(String),
-    /// No TLS with this server.
-    #[error("no TLS connection to {host} port {port}: {source}")]
-    Tls {
-        /// Name or address.
-        host: String,
-        /// Port.
-        port: u16,
-        /// What went wrong; a wrong certificate is here.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Dial(#[from] DialError),
     /// The connection broke.
-    #[error("the connection to {host} port {port} broke: {source}")]
+    #[error("the connection to {server} broke: {source}")]
     Broken {
-        /// Name or address.
-        host: String,
-        /// Port.
-        port: u16,
+        /// The server.
+        server: Server,
         /// What went wrong.
         source: hyper::Error,
     },
     /// Too slow.
-    #[error("{host} port {port} did not answer in time")]
+    #[error("{server} did not answer in time")]
     Slow {
-        /// Name or address.
-        host: String,
-        /// Port.
-        port: u16,
+        /// The server.
+        server: Server,
     },
 }
 
@@ -91,25 +64,14 @@ impl Endpoint {
         E: From<HttpError>,
         F: Future<Output = Result<T, E>>,
     {
+        let stream = dial::connect(&self.server, &self.way).await.map_err(HttpError::from)?;
         match &self.tls {
-            None => self.exchange_on(self.connect().await?, request, read).await,
-            Some(config) => {
-                let stream = self.connect().await?;
-                let name = ServerName::try_from(self.host.clone()).map_err(|_| HttpError::Name(self.host.clone()))?;
-                let handshake = tokio_rustls::TlsConnector::from(Arc::clone(config)).connect(name, stream);
-                let stream = timeout(CONNECT_DEADLINE, handshake)
-                    .await
-                    .map_err(|_| self.slow())?
-                    .map_err(|source| HttpError::Tls { host: self.host.clone(), port: self.port, source })?;
+            None => self.exchange_on(stream, request, read).await,
+            Some(tls) => {
+                let stream = dial::secure(stream, &self.server, &self.way, tls).await.map_err(HttpError::from)?;
                 self.exchange_on(stream, request, read).await
             }
         }
-    }
-
-    async fn connect(&self) -> Result<TcpStream, HttpError> {
-        let connecting = TcpStream::connect((self.host.as_str(), self.port));
-        let connected = timeout(CONNECT_DEADLINE, connecting).await.map_err(|_| self.slow())?;
-        connected.map_err(|source| HttpError::Connect { host: self.host.clone(), port: self.port, source })
     }
 
     async fn exchange_on<S, T, E, F>(
@@ -142,11 +104,11 @@ impl Endpoint {
     }
 
     fn broken(&self, source: hyper::Error) -> HttpError {
-        HttpError::Broken { host: self.host.clone(), port: self.port, source }
+        HttpError::Broken { server: self.server.clone(), source }
     }
 
     fn slow(&self) -> HttpError {
-        HttpError::Slow { host: self.host.clone(), port: self.port }
+        HttpError::Slow { server: self.server.clone() }
     }
 }
 

@@ -3,6 +3,8 @@
 use super::command;
 use super::http::{Endpoint, HttpError, get};
 use super::installed::Unit;
+use crate::dial::Way;
+use crate::settings::Server;
 use muster_model::component::{ExitMeaning, PortSource, Probe};
 use std::net::Ipv4Addr;
 use tokio::net::TcpStream;
@@ -49,7 +51,8 @@ async fn attempt(unit: &Unit, probe: &Probe) -> Result<(), String> {
 
 async fn http(port: u16, path: &str) -> Result<(), String> {
     let request = get("localhost", path).map_err(|error| format!("cannot ask for {path}: {error}"))?;
-    let endpoint = Endpoint { host: Ipv4Addr::LOCALHOST.to_string(), port, tls: None };
+    let endpoint =
+        Endpoint { server: Server { host: Ipv4Addr::LOCALHOST.to_string(), port }, way: Way::Direct, tls: None };
     let status = endpoint.exchange::<_, HttpError, _>(request, async |answer| Ok(answer.status()));
     match status.await {
         Ok(status) if status.is_success() => Ok(()),

@@ -26,6 +26,7 @@ pub fn collect(start_id: &str) -> HostFacts {
         booted_at: booted_at(),
         start_id: start_id.to_owned(),
         labels: Vec::new(),
+        settings: None,
     }
 }
 

@@ -2,10 +2,16 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::dial::Way;
+use crate::settings::Server;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 const CONTENT: &[u8] = b"0123456789";
+
+fn endpoint(port: u16) -> Endpoint {
+    Endpoint { server: Server { host: "127.0.0.1".into(), port }, way: Way::Direct, tls: None }
+}
 
 struct Bench {
     folder: tempfile::TempDir,
@@ -29,7 +35,7 @@ impl Bench {
     /// Fetches from a server with these answers; returns the result and the requests.
     async fn fetch(&self, answers: &[&str]) -> (Result<(), String>, Vec<String>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let server = Endpoint { host: "127.0.0.1".into(), port: listener.local_addr().unwrap().port(), tls: None };
+        let server = endpoint(listener.local_addr().unwrap().port());
         let serve = async {
             let mut requests = Vec::new();
             for answer in answers {
@@ -103,7 +109,7 @@ async fn a_full_disk_ends_the_download_and_leaves_nothing() {
 #[tokio::test]
 async fn an_unreachable_server_is_tried_until_the_deadline() {
     let bench = Bench::new();
-    let server = Endpoint { host: "127.0.0.1".into(), port: 1, tls: None };
+    let server = endpoint(1);
     let result = fetch(&server, &bench.wanted, tokio::time::Instant::now()).await;
-    assert!(result.unwrap_err().starts_with("the package was not fetched in time: cannot connect to 127.0.0.1 port 1"));
+    assert!(result.unwrap_err().starts_with("the package was not fetched in time: cannot connect to 127.0.0.1:1"));
 }
