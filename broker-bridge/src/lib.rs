@@ -20,6 +20,8 @@
 mod bridge;
 mod counters;
 mod door;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod http;
 pub mod policy;
 mod presence;

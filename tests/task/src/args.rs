@@ -15,15 +15,18 @@ pub enum Task {
     Verify {
         /// Names of steps.
         only: Vec<&'static str>,
+        /// How long each fuzz target runs, if not as usual.
+        fuzz_seconds: Option<u32>,
     },
 }
 
 /// Shown for `--help` and after a mistake.
 pub const USAGE: &str = "\
 usage: cargo demo [--] [ARGS of `muster demo`]
-       cargo verify [--only STEP]...
+       cargo verify [--only STEP]... [--fuzz-seconds N]
 
-`cargo verify` runs, in this order: fmt clippy build faults python test doc shell";
+Each fuzz target runs for N seconds (10).
+`cargo verify` runs, in this order: fmt clippy build faults python test doc shell fuzz";
 
 /// Reads the words after the program name. A `--` between the task and its arguments is dropped,
 /// so that `cargo demo -- --once` and `cargo demo --once` mean the same.
@@ -45,24 +48,30 @@ pub fn parse(words: Vec<OsString>) -> Result<Task, String> {
 }
 
 fn parse_verify(words: &[OsString]) -> Result<Task, String> {
-    let mut only = Vec::new();
-    let mut words = words.iter().map(|word| word.to_string_lossy());
+    let (mut only, mut fuzz_seconds) = (Vec::new(), None);
+    let mut words = words.iter().map(|word| word.to_string_lossy().into_owned());
     while let Some(word) = words.next() {
-        let name = match word.strip_prefix("--only=") {
-            Some(name) => name.to_owned(),
-            None if word == "--only" => match words.next() {
-                Some(name) => name.into_owned(),
-                None => return Err("--only needs the name of a step".to_owned()),
-            },
-            None if word == "--help" || word == "-h" => return Ok(Task::Help),
-            None => return Err(format!("`verify` does not know {word:?}")),
+        let (option, value) = match word.split_once('=') {
+            Some((option, value)) => (option, Some(value.to_owned())),
+            None => (word.as_str(), None),
         };
-        match verify::STEPS.iter().find(|step| step.name == name) {
-            Some(step) => only.push(step.name),
-            None => return Err(format!("`verify` has no step {name:?}")),
+        match option {
+            "--only" => {
+                let name = value.or_else(|| words.next()).ok_or("--only needs the name of a step")?;
+                match verify::STEPS.iter().find(|step| step.name == name) {
+                    Some(step) => only.push(step.name),
+                    None => return Err(format!("`verify` has no step {name:?}")),
+                }
+            }
+            "--fuzz-seconds" => {
+                let seconds = value.or_else(|| words.next()).and_then(|value| value.parse().ok());
+                fuzz_seconds = Some(seconds.ok_or("--fuzz-seconds needs a number")?);
+            }
+            "--help" | "-h" => return Ok(Task::Help),
+            _ => return Err(format!("`verify` does not know {word:?}")),
         }
     }
-    Ok(Task::Verify { only })
+    Ok(Task::Verify { only, fuzz_seconds })
 }
 
 #[cfg(test)]
@@ -88,10 +97,13 @@ mod tests {
 
     #[test]
     fn verify_takes_steps_by_name_in_both_spellings() {
-        let want = Ok(Task::Verify { only: vec!["fmt", "doc"] });
+        let want = Ok(Task::Verify { only: vec!["fmt", "doc"], fuzz_seconds: None });
         assert_eq!(parse_words(&["verify", "--only", "fmt", "--only=doc"]), want);
         assert_eq!(parse_words(&["verify", "--", "--only", "fmt", "--only", "doc"]), want);
-        assert_eq!(parse_words(&["verify"]), Ok(Task::Verify { only: Vec::new() }));
+        assert_eq!(parse_words(&["verify"]), Ok(Task::Verify { only: Vec::new(), fuzz_seconds: None }));
+        let want = Ok(Task::Verify { only: vec!["fuzz"], fuzz_seconds: Some(600) });
+        assert_eq!(parse_words(&["verify", "--only=fuzz", "--fuzz-seconds=600"]), want);
+        assert_eq!(parse_words(&["verify", "--only", "fuzz", "--fuzz-seconds", "600"]), want);
     }
 
     #[test]
@@ -100,6 +112,7 @@ mod tests {
             (&[][..], "a task is missing"),
             (&["demos"], "there is no task \"demos\""),
             (&["verify", "--only"], "--only needs the name of a step"),
+            (&["verify", "--fuzz-seconds", "long"], "--fuzz-seconds needs a number"),
             (&["verify", "--only", "lint"], "`verify` has no step \"lint\""),
             (&["verify", "fmt"], "`verify` does not know \"fmt\""),
         ] {

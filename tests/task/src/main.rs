@@ -30,7 +30,7 @@ fn main() -> ExitCode {
             Ok(ExitCode::SUCCESS)
         }
         Task::Demo(words) => Tree::find().and_then(|tree| demo::run(&tree, &words)),
-        Task::Verify { only } => Tree::find().and_then(|tree| verify::run(&tree, &only)),
+        Task::Verify { only, fuzz_seconds } => Tree::find().and_then(|tree| verify::run(&tree, &only, fuzz_seconds)),
     };
     done.unwrap_or_else(|problem| {
         say_aside(&format!("error: {problem}"));

@@ -1,5 +1,6 @@
 //! `verify`: every check of the project in order, each named and timed; the first failure ends the run.
 
+mod fuzz;
 mod python;
 mod report;
 mod shell;
@@ -31,6 +32,8 @@ enum Action {
     Python,
     /// shellcheck on every shell script, where it is installed.
     Shellcheck,
+    /// Every fuzz target for some seconds.
+    Fuzz,
 }
 
 /// The checks, in the order in which they run: the quick ones first, the binaries before the tests that start them.
@@ -67,21 +70,23 @@ pub const STEPS: &[Step] = &[
         }],
     },
     Step { name: "shell", claim: "shellcheck finds nothing", actions: &[Action::Shellcheck] },
+    Step { name: "fuzz", claim: "no fuzz target finds a fault", actions: &[Action::Fuzz] },
 ];
 
 const fn cargo(args: &'static [&'static str]) -> Action {
     Action::Cargo { env: &[], args }
 }
 
-/// Runs the steps in `only`, or all of them when it is empty, and prints the summary.
-pub fn run(tree: &Tree, only: &[&str]) -> Result<ExitCode, String> {
+/// Runs the steps in `only`, or all of them when it is empty, and prints the summary. Each fuzz target runs for
+/// `fuzz_seconds`.
+pub fn run(tree: &Tree, only: &[&str], fuzz_seconds: Option<u32>) -> Result<ExitCode, String> {
     let chosen: Vec<&Step> = STEPS.iter().filter(|step| only.is_empty() || only.contains(&step.name)).collect();
     let mut report = Report::new(chosen.iter().map(|step| step.name).collect());
     let mut failure = None;
     for step in chosen {
         say(&format!("==> {}: {}", step.name, step.claim));
         let start = Instant::now();
-        let done = run_step(tree, step);
+        let done = run_step(tree, step, fuzz_seconds.unwrap_or(fuzz::SECONDS));
         let outcome = match &done {
             Ok(outcome) => outcome.clone(),
             Err(_) => Outcome::Failed,
@@ -102,7 +107,7 @@ pub fn run(tree: &Tree, only: &[&str]) -> Result<ExitCode, String> {
     })
 }
 
-fn run_step(tree: &Tree, step: &Step) -> Result<Outcome, String> {
+fn run_step(tree: &Tree, step: &Step, fuzz_seconds: u32) -> Result<Outcome, String> {
     let mut outcome = Outcome::Passed;
     for action in step.actions {
         match action {
@@ -117,6 +122,7 @@ fn run_step(tree: &Tree, step: &Step) -> Result<Outcome, String> {
             Action::Keep { binary, name } => keep(tree, binary, name)?,
             Action::Python => outcome = python::prepare(tree)?,
             Action::Shellcheck => outcome = shell::check(tree.root())?,
+            Action::Fuzz => outcome = fuzz::run(tree, fuzz_seconds)?,
         }
     }
     Ok(outcome)
@@ -163,5 +169,6 @@ fn by_hand(tree: &Tree, action: &Action) -> String {
             format!("python3 -m venv '{folder}' && '{folder}/bin/python' -m pip install -r {}", python::REQUIREMENTS)
         }
         Action::Shellcheck => format!("shellcheck {}", shell::PATTERNS),
+        Action::Fuzz => format!("cargo +nightly fuzz run --fuzz-dir {} --sanitizer none NAME", fuzz::FOLDER),
     }
 }

@@ -113,6 +113,7 @@ fn verify_runs_every_step_in_order() {
     }
     assert!(summary.contains("skipped: there is no shell script"));
     assert!(summary.contains("skipped: there is no tests/aws/requirements.txt"));
+    assert!(summary.contains("skipped: there is no tests/fuzz"));
     assert!(summary.contains("\ntotal "));
 }
 

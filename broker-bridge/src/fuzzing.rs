@@ -1,0 +1,41 @@
+//! What fuzz targets reach of this crate; built with `--cfg fuzzing` alone.
+
+use crate::session::connect;
+use crate::session::encode;
+use crate::session::frame::{self, Framed};
+use crate::session::packet::{self, Version};
+use muster_wire::limits::{CONNECT_BYTES_MAX, PACKET_BYTES_MAX};
+
+/// Reads the bytes of a connection after TLS, as the door and the session do: CONNECT, then what follows it.
+pub fn packets(bytes: &[u8]) {
+    let Ok(Framed::Whole(first, length)) = frame::next(bytes, CONNECT_BYTES_MAX) else { return };
+    let version = match connect::read(first) {
+        Ok(connect) => {
+            let connack = connect::connack(&connect, connect.client_id.as_deref().unwrap_or("auto"));
+            assert_eq!(connack.first(), Some(&0x20));
+            connect.version
+        }
+        Err(refused) => {
+            let connack = refused.connack();
+            assert!(connack.is_none_or(|connack| connack.first() == Some(&0x20)));
+            // What follows is read in both versions.
+            [Version::V3, Version::V5].into_iter().for_each(|version| rest(version, &bytes[length..]));
+            return;
+        }
+    };
+    rest(version, &bytes[length..]);
+}
+
+fn rest(version: Version, mut bytes: &[u8]) {
+    while let Ok(Framed::Whole(frame, length)) = frame::next(bytes, PACKET_BYTES_MAX) {
+        assert!(length >= 2 && length <= bytes.len());
+        if let Err(end) = packet::parse(version, frame) {
+            let mut goodbye = Vec::new();
+            if let Some(code) = end.code() {
+                encode::disconnect(&mut goodbye, code);
+            }
+            return;
+        }
+        bytes = &bytes[length..];
+    }
+}
