@@ -1,11 +1,14 @@
 //! The bridge: what all its listeners and connections share.
 
-use crate::counters::{Counters, CountersSnapshot};
+use crate::counters::{Budget, Counters, CountersSnapshot};
 use crate::door::crowd::Crowd;
 use crate::door::listener::{BindError, Listener};
+use crate::door::recent::Recent;
 use crate::http::artifacts::ArtifactStore;
 use crate::http::throttle::Throttle;
+use crate::keeper::Keeper;
 use crate::sessions::Sessions;
+use crate::settings::MqttSettings;
 use muster_bus::{Caller, EmbeddedBus};
 use muster_certs::identity::Fleet;
 use muster_runtime::clock::Clock;
@@ -42,6 +45,8 @@ pub struct BridgeConfig {
     pub clock: Clock,
     /// Who is let in beyond what the certificate says.
     pub gate: Arc<dyn Gate>,
+    /// What may be set about MQTT.
+    pub mqtt: MqttSettings,
 }
 
 /// Says whether a verified client is let in: the place of revocation. Asked twice on every connection, on every HTTP
@@ -116,8 +121,10 @@ pub(crate) struct Shared {
     pub(crate) fleet: Fleet,
     pub(crate) clock: Clock,
     pub(crate) gate: Arc<dyn Gate>,
+    pub(crate) mqtt: MqttSettings,
     pub(crate) bus: Arc<EmbeddedBus>,
     pub(crate) sessions: Arc<Sessions>,
+    pub(crate) keeper: Keeper,
     pub(crate) counters: Arc<Counters>,
     pub(crate) artifacts: ArtifactStore,
     pub(crate) agent_binary: Option<PathBuf>,
@@ -126,6 +133,7 @@ pub(crate) struct Shared {
     pub(crate) handshakes: Arc<Semaphore>,
     /// Connections before CONNECT; how many there are in all is the business of `handshakes`.
     pub(crate) newcomers: Arc<Crowd>,
+    pub(crate) recent: Recent,
     /// HTTP connections of clients without a usable certificate.
     pub(crate) anonymous: Arc<Crowd>,
     pub(crate) anonymous_deadline: Duration,
@@ -145,10 +153,10 @@ impl Bridge {
     }
 
     pub(crate) fn with_caps(config: BridgeConfig, bus: Arc<EmbeddedBus>, caps: Caps) -> Result<Self, BridgeError> {
-        let BridgeConfig { fleet, tls, artifacts_dir, agent_binary, clock, gate } = config;
+        let BridgeConfig { fleet, tls, artifacts_dir, agent_binary, clock, gate, mqtt } = config;
         let artifacts = ArtifactStore::open(artifacts_dir.clone())
             .map_err(|source| BridgeError::Artifacts { path: artifacts_dir, source })?;
-        let sessions = Arc::new(Sessions::new(gate.clone()));
+        let sessions = Arc::new(Sessions::new(&mqtt, gate.clone()));
         bus.open(sessions.clone());
         let started = u64::try_from(clock.now().epoch_seconds()).unwrap_or(0) << SESSIONS_PER_SECOND_BITS;
         let shared = Shared {
@@ -158,12 +166,18 @@ impl Bridge {
             gate,
             bus,
             sessions,
-            counters: Arc::default(),
+            keeper: Keeper::default(),
+            counters: Arc::new(Counters {
+                waiting: Budget::new(mqtt.sessions_waiting_bytes_max),
+                ..Counters::default()
+            }),
+            mqtt,
             artifacts,
             agent_binary,
             swarm: Swarm::new(),
             handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)),
             newcomers: Crowd::new(HANDSHAKES_MAX, caps.newcomers_per_address),
+            recent: Recent::default(),
             anonymous: Crowd::new(caps.anonymous, caps.anonymous_per_address),
             anonymous_deadline: caps.anonymous_deadline,
             connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
@@ -171,7 +185,9 @@ impl Bridge {
             tls: RwLock::new(tls),
             next_session: AtomicU64::new(started + 1),
         };
-        Ok(Self { shared: Arc::new(shared) })
+        let shared = Arc::new(shared);
+        shared.sessions.belong_to(&shared);
+        Ok(Self { shared })
     }
 
     /// Listens on an address; port 0 picks a free one. Connections are accepted once [`Listener::run`] runs.

@@ -4,14 +4,15 @@ use crate::session::connect;
 use crate::session::encode;
 use crate::session::frame::{self, Framed};
 use crate::session::packet::{self, Version};
+use crate::settings::MqttSettings;
 use muster_wire::limits::{CONNECT_BYTES_MAX, PACKET_BYTES_MAX};
 
 /// Reads the bytes of a connection after TLS, as the door and the session do: CONNECT, then what follows it.
 pub fn packets(bytes: &[u8]) {
     let Ok(Framed::Whole(first, length)) = frame::next(bytes, CONNECT_BYTES_MAX) else { return };
-    let version = match connect::read(first) {
+    let version = match connect::read(first, &MqttSettings::default()) {
         Ok(connect) => {
-            let connack = connect::connack(&connect, connect.client_id.as_deref().unwrap_or("auto"));
+            let connack = connect::connack(&connect, connect.client_id.as_deref().unwrap_or("auto"), connect.clean);
             assert_eq!(connack.first(), Some(&0x20));
             connect.version
         }

@@ -12,23 +12,28 @@
 //! | `door` | the accept loop, TLS, telling MQTT from HTTP, CONNECT |
 //! | `session` | one MQTT session: packets, queue, task |
 //! | `sessions` | all of them, by identity and by thing |
-//! | `http` | enrolment, artifacts, the agent's binary |
+//! | `application` | topics of the user's own programs: who subscribed, what is retained, who shares |
+//! | `http` | enrolment, artifacts, the agent's binary, MQTT over WebSocket |
 //!
-//! Refuses to know: shadows, jobs, stores. A PUBACK is sent when the service has answered, never before. Nothing here
-//! would be missed after a restart: sessions are not kept over a disconnect, and clients pull their state on connect.
+//! Refuses to know: shadows, jobs, stores. A PUBACK of a request is sent when the service has answered, never before.
+//! Nothing here would be missed after a restart: sessions end with it, and clients pull their state on connect.
 
+mod application;
 mod bridge;
 mod counters;
 mod door;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod http;
+mod keeper;
 pub mod policy;
 mod presence;
 mod session;
 mod sessions;
+mod settings;
 
 pub use bridge::{Bridge, BridgeConfig, BridgeError, Gate, Refusal};
 pub use counters::CountersSnapshot;
 pub use door::listener::{BindError, Listener};
 pub use door::protocol::ALPN;
+pub use settings::{APPLICATION_TOPICS, MqttSettings};

@@ -7,8 +7,13 @@
 //! | operator | `muster/op/{verb}` | what an observer may, and `muster/reply/{own client id}/…` |
 //! | service | nothing | nothing |
 //!
-//! Topics in the service's own voice (`…/accepted`, `…/delta` and so on) are published by nobody.
+//! Topics in the service's own voice (`…/accepted`, `…/delta` and so on) are published by nobody. Topics of applications
+//! are a table of their own, `policy/application.rs`: what they are is a setting.
 
+pub(crate) mod application;
+
+use crate::settings::MqttSettings;
+use muster_bus::Caller;
 use muster_certs::identity::{Identity, Role};
 use muster_wire::filter::TopicFilter;
 use muster_wire::topic::Topic;
@@ -38,13 +43,29 @@ pub enum Decision {
 #[must_use]
 pub fn may(identity: &Identity, client_id: &str, action: Action<'_>) -> Decision {
     let allowed = match action {
-        Action::Publish(topic) => topic.is_request() && may_publish(identity, topic),
-        Action::Subscribe(filter) => may_subscribe(identity, client_id, filter.as_str()),
+        Action::Publish(topic) => topic.is_request() && publishes(identity, topic),
+        Action::Subscribe(filter) => subscribes(identity, client_id, filter.as_str()),
     };
     if allowed { Decision::Allow } else { Decision::Deny }
 }
 
-fn may_publish(identity: &Identity, topic: &Topic) -> bool {
+/// Decides over a publish, on a topic of the service or of an application.
+pub(crate) fn may_publish(settings: &MqttSettings, caller: &Caller, topic: &Topic) -> Decision {
+    match topic {
+        Topic::Application(topic) => application::may_publish(&settings.application_topics, &caller.identity, topic),
+        topic => may(&caller.identity, &caller.client_id, Action::Publish(topic)),
+    }
+}
+
+/// Decides over a subscription to topics of the service or of applications.
+pub(crate) fn may_subscribe(settings: &MqttSettings, caller: &Caller, filter: &TopicFilter) -> Decision {
+    if filter.is_application() {
+        return application::may_subscribe(&settings.application_topics, &caller.identity, filter);
+    }
+    may(&caller.identity, &caller.client_id, Action::Subscribe(filter))
+}
+
+fn publishes(identity: &Identity, topic: &Topic) -> bool {
     match identity.role() {
         Role::Connector => topic.thing().is_some_and(|thing| thing.as_str() == identity.name()),
         Role::Operator => matches!(topic, Topic::Operator { .. }),
@@ -53,7 +74,7 @@ fn may_publish(identity: &Identity, topic: &Topic) -> bool {
 }
 
 /// A filter is allowed by its text, so that one with wildcards never covers more than its literal part says.
-fn may_subscribe(identity: &Identity, client_id: &str, filter: &str) -> bool {
+fn subscribes(identity: &Identity, client_id: &str, filter: &str) -> bool {
     match identity.role() {
         Role::Connector => within_thing(filter, identity.name()),
         Role::Observer => observes(filter),

@@ -20,7 +20,7 @@ pub(crate) fn connected(shared: &Shared, link: &Link) {
 /// A client went.
 pub(crate) fn disconnected(shared: &Shared, link: &Link, end: End) {
     publish(shared, link, PresenceEvent::Disconnected, || Presence {
-        client_initiated_disconnect: Some(end == End::Goodbye),
+        client_initiated_disconnect: Some(end.is_goodbye()),
         disconnect_reason: Some(end.reason()),
         ..base(shared, link, "disconnected")
     });

@@ -1,17 +1,21 @@
 //! Who is connected: by identity, so that an identity has a bounded number of connections and a client id one; and by
 //! thing, so that a delivery finds its connections without matching topics against all filters.
 
-use crate::bridge::Gate;
+use crate::application::Applications;
+use crate::bridge::{Gate, Shared};
 use crate::session::end::End;
+use crate::session::kept;
 use crate::session::link::Link;
+use crate::settings::MqttSettings;
 use muster_bus::{Door, Message, Whose};
 use muster_certs::identity::Role;
+use muster_wire::filter::TopicFilter;
 use muster_wire::id::ThingName;
 use muster_wire::limits::SESSIONS_PER_IDENTITY_MAX;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, Weak};
 use tracing::info;
 
 /// People and dashboards share an identity over more connections than a device does.
@@ -32,8 +36,10 @@ pub(crate) enum NoEntry {
 pub(crate) struct Sessions {
     by_identity: Sharded<(Role, Box<str>)>,
     by_thing: Sharded<ThingName>,
+    pub(crate) applications: Applications,
     stopping: AtomicBool,
     gate: Arc<dyn Gate>,
+    home: OnceLock<Weak<Shared>>,
 }
 
 struct Sharded<K> {
@@ -79,12 +85,25 @@ impl<K: Hash + Eq> Sharded<K> {
 }
 
 impl Sessions {
-    pub(crate) fn new(gate: Arc<dyn Gate>) -> Self {
-        Self { by_identity: Sharded::new(), by_thing: Sharded::new(), stopping: AtomicBool::new(false), gate }
+    pub(crate) fn new(settings: &MqttSettings, gate: Arc<dyn Gate>) -> Self {
+        Self {
+            by_identity: Sharded::new(),
+            by_thing: Sharded::new(),
+            applications: Applications::new(settings),
+            stopping: AtomicBool::new(false),
+            gate,
+            home: OnceLock::new(),
+        }
     }
 
-    /// Lets a connection in. One of the same identity and client id is told that it was taken over.
-    pub(crate) fn enter(&self, link: &Arc<Link>) -> Result<(), NoEntry> {
+    /// Names the bridge that these are the sessions of.
+    pub(crate) fn belong_to(&self, shared: &Arc<Shared>) {
+        // Only the first one counts: there is one.
+        let _ = self.home.set(Arc::downgrade(shared));
+    }
+
+    /// Lets a connection in. One of the same identity and client id is told that it was taken over, and returned.
+    pub(crate) fn enter(&self, link: &Arc<Link>) -> Result<Option<Arc<Link>>, NoEntry> {
         let old = self.by_identity.change(key(link), |links| {
             // Read under the lock that `stop` takes afterwards: either it sees this connection or this sees the stop.
             if self.stopping.load(Ordering::SeqCst) {
@@ -93,42 +112,68 @@ impl Sessions {
             if let Some(known) = links.iter_mut().find(|known| known.caller.client_id == link.caller.client_id) {
                 return Ok(Some(std::mem::replace(known, link.clone())));
             }
-            let max = match link.caller.identity.role() {
-                Role::Connector => SESSIONS_PER_IDENTITY_MAX,
-                Role::Operator | Role::Observer | Role::Service => SESSIONS_PER_PERSON_MAX,
-            };
-            if links.len() >= max {
+            if links.iter().filter(|known| !known.waits()).count() >= per_identity_max(link) {
                 return Err(NoEntry::Quota);
             }
             links.push(link.clone());
             Ok(None)
         })?;
-        if let Some(old) = old {
+        if let Some(old) = &old {
             old.end(End::TakenOver);
         }
-        Ok(())
+        Ok(old)
     }
 
-    /// Forgets a connection.
+    /// Forgets a connection. What it subscribed to is another matter: [`Sessions::forget`].
     pub(crate) fn leave(&self, link: &Arc<Link>) {
         self.by_identity.change(key(link), |links| links.retain(|known| !Arc::ptr_eq(known, link)));
-        for thing in link.things() {
-            self.ignore(thing, link);
+    }
+
+    /// A session waits for its client. Returns the oldest waiting ones of its identity that are too many now; `None`
+    /// when the client has a newer connection.
+    pub(crate) fn wait_for_client(&self, link: &Arc<Link>) -> Option<Vec<Arc<Link>>> {
+        self.by_identity.change(key(link), |links| {
+            links.iter().any(|known| Arc::ptr_eq(known, link)).then_some(())?;
+            link.with_kept(|kept| kept.waits = true)?;
+            let mut waiting: Vec<_> = links.iter().filter(|known| known.waits()).cloned().collect();
+            waiting.sort_by_key(|known| known.session);
+            let too_many = waiting.len().saturating_sub(per_identity_max(link));
+            waiting.truncate(too_many);
+            Some(waiting)
+        })
+    }
+
+    /// Ends all subscriptions of a connection.
+    pub(crate) fn forget(&self, shared: &Shared, link: &Arc<Link>) {
+        for filter in link.filters() {
+            self.ignore(&filter, link);
+        }
+        for share in link.shares() {
+            self.applications.groups.leave(shared, &share.subscribed, link);
         }
     }
 
-    /// Sends what concerns `thing` to this connection from now on.
-    pub(crate) fn listen(&self, thing: ThingName, link: &Arc<Link>) {
-        self.by_thing.change(thing, |links| {
-            if !links.iter().any(|known| Arc::ptr_eq(known, link)) {
-                links.push(link.clone());
-            }
-        });
+    /// Sends what the filter matches to this connection from now on, if it is about one thing or an application's.
+    /// Other filters are the business of a reader.
+    pub(crate) fn listen(&self, filter: &TopicFilter, link: &Arc<Link>) {
+        if let Some(thing) = filter.thing() {
+            self.by_thing.change(thing, |links| {
+                if !links.iter().any(|known| Arc::ptr_eq(known, link)) {
+                    links.push(link.clone());
+                }
+            });
+        } else if filter.is_application() {
+            self.applications.listen(filter, link);
+        }
     }
 
-    /// Sends it no longer.
-    pub(crate) fn ignore(&self, thing: ThingName, link: &Arc<Link>) {
-        self.by_thing.change(thing, |links| links.retain(|known| !Arc::ptr_eq(known, link)));
+    /// Sends it no longer, nor what other filters about the same thing match.
+    pub(crate) fn ignore(&self, filter: &TopicFilter, link: &Arc<Link>) {
+        if let Some(thing) = filter.thing() {
+            self.by_thing.change(thing, |links| links.retain(|known| !Arc::ptr_eq(known, link)));
+        } else if filter.is_application() {
+            self.applications.ignore(filter, link);
+        }
     }
 
     /// Ends every connection and lets none in any more.
@@ -138,11 +183,29 @@ impl Sessions {
         self.by_identity.each(|link| link.end(End::Shutdown));
     }
 
-    fn end_if_refused(&self, link: &Link) {
+    fn end_if_refused(&self, link: &Arc<Link>) {
         if let Err(refusal) = self.gate.admits(&link.caller) {
             info!(identity = %link.caller.identity, client = %link.caller.client_id, %refusal, "no longer let in");
             link.end(End::Kicked);
+            self.end_waiting(link);
         }
+    }
+
+    /// Ends a session that waits for a client that may not come back.
+    fn end_waiting(&self, link: &Arc<Link>) {
+        if let Some(shared) = self.home.get().and_then(Weak::upgrade)
+            && link.waits()
+        {
+            self.leave(link);
+            kept::discard(&shared, link);
+        }
+    }
+}
+
+fn per_identity_max(link: &Link) -> usize {
+    match link.caller.identity.role() {
+        Role::Connector => SESSIONS_PER_IDENTITY_MAX,
+        Role::Operator | Role::Observer | Role::Service => SESSIONS_PER_PERSON_MAX,
     }
 }
 
@@ -163,10 +226,15 @@ impl Door for Sessions {
         self.by_thing.read(thing, |links| links.iter().any(|link| link.wants(topic)))
     }
 
+    fn spread(&self, message: &Arc<Message>) {
+        self.applications.spread(message);
+    }
+
     fn kick(&self, thing: &ThingName) {
         let links = self.by_identity.read(&(Role::Connector, thing.as_str().into()), <[_]>::to_vec);
         for link in links {
             link.end(End::Kicked);
+            self.end_waiting(&link);
         }
     }
 

@@ -15,7 +15,7 @@ mod message;
 mod request;
 
 pub use embedded::{EmbeddedBus, Inboxes, ObserverLink};
-pub use message::{Message, Qos};
+pub use message::{Message, Properties, Qos};
 pub use request::{
     Answer, Assign, Caller, Connection, Inbound, Latch, LinkChange, LinkState, Outcome, Request, ResponseTo, Tag,
 };
@@ -66,6 +66,9 @@ pub trait Deliveries: Send + Sync + 'static {
     /// Whether any reader would get a message on this topic. `true` when that is not known.
     fn observed(&self, topic: &str) -> bool;
 
+    /// Sends a message on an application's topic to every connection that subscribed to it.
+    fn spread(&self, message: &Arc<Message>);
+
     /// Publishes a message to the readers. A retained one replaces the one before on its topic; an empty retained one
     /// removes it.
     fn observe(&self, message: Message, retain: bool);
@@ -84,6 +87,9 @@ pub trait Door: Send + Sync + 'static {
 
     /// Whether any connection would get such a message.
     fn wanted(&self, thing: &ThingName, topic: &str) -> bool;
+
+    /// Sends a message on an application's topic to every connection that subscribed to it.
+    fn spread(&self, message: &Arc<Message>);
 
     /// Ends every connection of `thing`.
     fn kick(&self, thing: &ThingName);

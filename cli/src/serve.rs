@@ -56,7 +56,7 @@ pub async fn run(options: ServeOptions) -> Result<(), CliError> {
     let agent_binary = agent_binary(&settings);
     let admission = Admission::new();
     let gate = Arc::new(Admitted(admission.clone()));
-    let bridge = Bridge::new(bridge_config(&data, agent_binary.clone(), gate, clock.clone())?, bus.clone())
+    let bridge = Bridge::new(bridge_config(&data, &settings, agent_binary.clone(), gate, clock.clone())?, bus.clone())
         .map_err(|error| CliError::local_because("cannot open the door", error))?;
     let (first, second) = bind(&bridge, &options, &settings).await?;
 
@@ -113,6 +113,7 @@ impl Gate for Admitted {
 
 fn bridge_config(
     data: &DataDir,
+    settings: &Settings,
     agent_binary: Option<PathBuf>,
     gate: Arc<dyn Gate>,
     clock: Clock,
@@ -130,6 +131,7 @@ fn bridge_config(
         agent_binary,
         clock,
         gate,
+        mqtt: settings.mqtt.clone(),
     })
 }
 

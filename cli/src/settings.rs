@@ -1,5 +1,8 @@
 //! The settings of the server, `muster.toml`: every key with default, unit and example, all problems at once.
 
+mod mqtt;
+
+use muster_broker_bridge::MqttSettings;
 use muster_runtime::settings::{SettingsError, SettingsFile};
 use muster_runtime::telemetry::LogFormat;
 use muster_wire::limits;
@@ -25,6 +28,8 @@ pub struct Settings {
     pub log_level: String,
     /// How logs are written.
     pub log_format: LogFormat,
+    /// What devices may do.
+    pub mqtt: MqttSettings,
     /// The agent that is offered for download; `None` means the one beside this program.
     pub agent_binary: Option<PathBuf>,
 }
@@ -78,6 +83,7 @@ const SECTIONS: &[(&str, &[Key])] = &[
             default: "5",
         }],
     ),
+    ("mqtt", mqtt::KEYS),
     (
         "log",
         &[
@@ -130,6 +136,7 @@ impl Settings {
         let cache_mb = file.take("store.cache_mb", 64, |text| number(text, 8, 65_536));
         let default_minutes = limits::ENROLMENT_TOKEN_LIFE.as_secs() / 60;
         let minutes = file.take("limits.enrolment_token_minutes", default_minutes, |text| number(text, 1, 1440));
+        let mqtt = mqtt::take(&mut file);
         let log_level = file.take("log.level", "info".to_owned(), log_filter);
         let log_format = file.take("log.format", LogFormat::Text, |text| match text {
             "text" => Ok(LogFormat::Text),
@@ -148,6 +155,7 @@ impl Settings {
             hosts,
             cache_bytes: cache_mb * 1024 * 1024,
             enrolment_token_life: Duration::from_secs(minutes * 60),
+            mqtt,
             log_level,
             log_format,
             agent_binary,

@@ -31,7 +31,7 @@ def forbidden(link, topic, payload):
         link.lost()
 
 
-@check("the user name of an SDK is accepted and ignored")
+@check("B13 the user name of an SDK is accepted and ignored")
 def _(fleet):
     thing = fleet.thing()
     user = ("?SDK=IoTDeviceSDK/Python&Platform=Unix&Metadata=(CRTVersion=0.36.1)", None)
@@ -39,7 +39,7 @@ def _(fleet):
         equal(link.subscribe(f"{shadow(thing)}/get/+"), [1])
 
 
-@check("the ALPN names of the service are served")
+@check("B14 the ALPN names of the service are served")
 def _(fleet):
     thing = fleet.thing()
     for name in ("x-amzn-mqtt-ca", "mqtt"):
@@ -48,18 +48,129 @@ def _(fleet):
             equal(link.subscribe(f"{shadow(thing)}/get/+"), [1])
 
 
-@check("no session is kept, whatever the client wishes")
+@check("B7 a session is kept with its subscriptions and with what was said meanwhile")
 def _(fleet):
     thing, client_id = fleet.thing(), f"kept-{unique()}"
-    for _time in range(2):
-        with Plain(fleet, thing, client_id=client_id, keep_session=True) as link:
-            true(not link.flags.session_present, "a session is said to be present")
-            if link.mqtt5:
-                equal(getattr(link.properties, "SessionExpiryInterval", 0), 0)
-            equal(link.subscribe(f"{shadow(thing)}/get/+"), [1])
+    with Plain(fleet, thing, client_id=client_id, keep_session=True) as link:
+        true(not link.flags.session_present, "a session is said to be present")
+        equal(link.subscribe(f"app/{thing}/#"), [1])
+    with Plain(fleet, thing) as other:
+        for number in range(3):
+            equal(other.publish(f"app/{thing}/n", str(number)), 0)
+        other.publish(f"app/{thing}/n", "not guaranteed", qos=0)
+    with Plain(fleet, thing, client_id=client_id, keep_session=True) as link:
+        true(link.flags.session_present, "no session is said to be present")
+        equal([link.heard(f"app/{thing}/n") for _time in range(3)], ["0", "1", "2"])
+        equal(link.publish(f"app/{thing}/n", "live"), 0)
+        equal(link.heard(f"app/{thing}/n"), "live")
+    with Plain(fleet, thing, client_id=client_id) as link:
+        true(not link.flags.session_present, "a clean connection found a session")
+    with Plain(fleet, thing, client_id=client_id, keep_session=True) as link:
+        true(not link.flags.session_present, "a clean connection left a session")
 
 
-@check("a second connection with the same client id ends the first")
+@check("B16 the will is published when the connection breaks and not after a goodbye")
+def _(fleet):
+    thing = fleet.thing()
+    topic = f"app/{thing}/will"
+    with Plain(fleet, thing) as listener:
+        listener.subscribe(topic)
+        Plain(fleet, thing, will=(topic, "unsaid", 1, False)).close()
+        Plain(fleet, thing, will=(topic, "said", 1, True)).cut()
+        equal(listener.heard(topic), "said")
+        equal(listener.subscribe(topic), [1])
+        message = listener.messages.take(topic)
+        equal((message.payload.decode(), message.retain), ("said", True), "a retained will")
+    other = fleet.thing()
+    for topic in (f"app/{other}/x", f"{shadow(other)}/update"):
+        equal(refused(fleet, thing, will=(topic, "{}", 1, False)), NOT_AUTHORIZED, topic)
+
+
+@check("B5 a retained message comes to an exact filter and to no wildcard, and an empty one removes it")
+def _(fleet):
+    thing = fleet.thing()
+    topic = f"app/{thing}/state"
+    with Plain(fleet, thing) as link:
+        equal(link.publish(topic, "1", retain=True), 0)
+        link.subscribe(f"app/{thing}/+", f"app/{thing}/#", topic)
+        message = link.messages.take(topic)
+        equal((message.payload.decode(), message.retain), ("1", True))
+        equal(link.publish(topic, "", retain=True), 0)
+        equal(link.heard(topic), "", "the removal is heard")
+    with Plain(fleet, thing) as link:
+        link.subscribe(topic)
+        equal(link.publish(topic, "live"), 0)
+        equal([link.heard(topic), len(link.messages.left())], ["live", 0])
+
+
+@check("B6 a group shares its messages")
+def _(fleet):
+    thing = fleet.thing()
+    with Plain(fleet, thing) as one, Plain(fleet, thing) as two, Plain(fleet, thing) as speaker:
+        for member in (one, two):
+            equal(member.subscribe(f"$share/workers/app/{thing}/#"), [1])
+        for number in range(4):
+            equal(speaker.publish(f"app/{thing}/work", str(number)), 0)
+        heard = [member.heard(f"app/{thing}/work") for member in (one, two) for _time in range(2)]
+        equal(sorted(heard), ["0", "1", "2", "3"])
+
+
+@check("B8 what MQTT 5 says beside the payload reaches MQTT 5, and the payload reaches both")
+def _(fleet):
+    thing = fleet.thing()
+    topic = f"app/{thing}/x"
+    with Plain(fleet, thing) as one, Plain(fleet, thing, other_version=True) as other:
+        for link in (one, other):
+            equal(link.subscribe(topic), [1])
+        said = {"ContentType": "text/plain", "ResponseTopic": f"app/{thing}/r", "CorrelationData": b"7"}
+        equal(one.publish(topic, "x", UserProperty=[("k", "1"), ("k", "2")], **said), 0)
+        for link in (one, other):
+            message = link.messages.take(topic)
+            equal(message.payload.decode(), "x")
+            if link.mqtt5 and one.mqtt5:
+                told = message.properties
+                equal((told.ContentType, told.ResponseTopic), ("text/plain", f"app/{thing}/r"))
+                equal((told.CorrelationData.decode(), told.UserProperty), ("7", [("k", "1"), ("k", "2")]))
+
+
+@check("B9 the life of a message is forwarded")
+def _(fleet):
+    thing = fleet.thing()
+    topic = f"app/{thing}/x"
+    with Plain(fleet, thing) as link:
+        link.subscribe(topic)
+        equal(link.publish(topic, "x", MessageExpiryInterval=1000), 0)
+        message = link.messages.take(topic)
+        if link.mqtt5:
+            true(900 <= message.properties.MessageExpiryInterval <= 1000, "the rest of the message's life")
+
+
+@check("MQTT over WebSocket is the same service")
+def _(fleet):
+    thing = fleet.thing()
+    topic = f"app/{thing}/will"
+    with Plain(fleet, thing, web_socket=True) as link, Plain(fleet, thing) as plain:
+        equal(link.subscribe(f"{shadow(thing)}/+/+", topic), [1, 1])
+        equal(link.rejected(f"{shadow(thing)}/get", {})["code"], 404)
+        equal(link.accepted(f"{shadow(thing)}/update", {"state": {"reported": {"a": "x" * 5000}}})["version"], 1)
+        equal(plain.publish(topic, b"y" * 100_000), 0)
+        equal(len(link.heard(topic)), 100_000)
+
+
+@check("a request is seen by those who subscribed to its topic, and an unknown one is rejected")
+def _(fleet):
+    thing = fleet.thing()
+    jobs = f"$aws/things/{thing}/jobs"
+    with Plain(fleet, thing) as link, Plain(fleet, thing) as sibling:
+        equal(sibling.subscribe(f"{shadow(thing)}/get"), [1])
+        link.subscribe(f"{shadow(thing)}/get/+")
+        equal(link.rejected(f"{shadow(thing)}/get", {"clientToken": "t"})["clientToken"], "t")
+        equal(sibling.message(f"{shadow(thing)}/get"), {"clientToken": "t"})
+        rejected = link.rejected(f"{jobs}/j/nonsense", {"clientToken": "t"})
+        equal((rejected["code"], rejected["clientToken"]), ("InvalidTopic", "t"))
+
+
+@check("B3 a second connection with the same client id ends the first")
 def _(fleet):
     thing, client_id = fleet.thing(), f"same-{unique()}"
     with Plain(fleet, thing, client_id=client_id) as first, Plain(fleet, thing, client_id=client_id) as second:
@@ -68,7 +179,7 @@ def _(fleet):
         equal(second.rejected(f"{shadow(thing)}/get", {})["code"], 404)
 
 
-@check("the SDK is told that its session was taken over")
+@check("B3 the SDK is told that its session was taken over")
 def _(fleet):
     thing, client_id = fleet.thing(), f"same-{unique()}"
     with Link(fleet, thing, client_id=client_id) as first, Plain(fleet, thing, client_id=client_id):
@@ -86,7 +197,7 @@ def _(fleet):
         equal(first.ended.left(), [])
 
 
-@check("client ids have 128 bytes at most, no dollar in front and no wildcard")
+@check("B1 client ids have 128 bytes at most, no dollar in front and no wildcard")
 def _(fleet):
     thing = fleet.thing()
     Plain(fleet, thing, client_id="x" * 128).close()
@@ -103,7 +214,7 @@ def _(fleet):
         equal(link.subscribe(f"{shadow(thing)}/get/+"), [1])
 
 
-@check("MQTT 5 clients are told the limits, and the keep-alive is kept in bounds")
+@check("B11 MQTT 5 clients are told the limits, and the keep-alive is kept in bounds")
 def _(fleet):
     thing = fleet.thing()
     for wish, granted in ((5, 30), (30, 30), (60, 60), (1200, 1200), (1201, 1200)):
@@ -116,7 +227,7 @@ def _(fleet):
             equal((told.WildcardSubscriptionAvailable, told.MaximumPacketSize >= 128 * 1024), (1, True))
 
 
-@check("QoS 2 is granted as 1, and a publish with it ends the connection")
+@check("B2 QoS 2 is granted as 1, and a publish with it ends the connection")
 def _(fleet):
     thing = fleet.thing()
     with Plain(fleet, thing) as link:
@@ -138,7 +249,7 @@ def _(fleet):
         equal(link.messages.take().qos, 1)
 
 
-@check("overlapping subscriptions get one copy, and # does not match its parent")
+@check("B4 overlapping subscriptions get one copy, and # does not match its parent")
 def _(fleet):
     thing = fleet.thing()
     with Plain(fleet, thing) as link:
@@ -149,7 +260,7 @@ def _(fleet):
         equal([message.topic for message in link.messages.left()], [])
 
 
-@check("another thing's topics may not be subscribed to")
+@check("B10 another thing's topics may not be subscribed to")
 def _(fleet):
     thing, other = fleet.thing(), fleet.thing()
     for topic in (f"{shadow(other)}/#", f"$aws/things/{other}/jobs/#", "$aws/things/+/shadow/#", "$aws/#", "#", "+/+"):
@@ -162,7 +273,7 @@ def _(fleet):
                 link.lost()
 
 
-@check("another thing's topics and other topics may not be published to")
+@check("B10 another thing's topics and other topics may not be published to")
 def _(fleet):
     thing, other = fleet.thing(), fleet.thing()
     for topic in (f"{shadow(other)}/update", f"$aws/things/{other}/jobs/get", "muster/op/upgrade"):
@@ -173,7 +284,7 @@ def _(fleet):
         equal(link.rejected(f"{shadow(other)}/get", {})["code"], 404)
 
 
-@check("the SDK is told that a publish with QoS 0 was forbidden")
+@check("B10 the SDK is told that a publish with QoS 0 was forbidden")
 def _(fleet):
     thing, other = fleet.thing(), fleet.thing()
     with Link(fleet, thing) as link:
@@ -187,7 +298,7 @@ def _(fleet):
             link.ended.take("the end of the connection")
 
 
-@check("nobody speaks in the service's voice")
+@check("B17 nobody speaks in the service's voice")
 def _(fleet):
     thing = fleet.thing()
     base, jobs = shadow(thing), f"$aws/things/{thing}/jobs"
@@ -207,7 +318,7 @@ def _(fleet):
             forbidden(link, topic, "{}")
 
 
-@check("a payload of 128 KiB is taken, a larger one ends the connection")
+@check("B1 a payload of 128 KiB is taken, a larger one ends the connection")
 def _(fleet):
     thing = fleet.thing()
     with Plain(fleet, thing) as link:
@@ -216,7 +327,7 @@ def _(fleet):
         link.lost()
 
 
-@check("eight filters fit a SUBSCRIBE and fifty a connection")
+@check("B1 eight filters fit a SUBSCRIBE and fifty a connection")
 def _(fleet):
     thing = fleet.thing()
     with Plain(fleet, thing) as link:
@@ -229,7 +340,7 @@ def _(fleet):
         equal(link.subscribe(filters[0]), [1])
 
 
-@check("a publish with RETAIN ends the connection and is not retained")
+@check("a publish with RETAIN on a topic of the service ends the connection and is not retained")
 def _(fleet):
     thing = fleet.thing()
     with Plain(fleet, thing) as link:
@@ -238,7 +349,8 @@ def _(fleet):
     with Plain(fleet, thing) as link:
         link.subscribe(f"{shadow(thing)}/#")
         equal(link.rejected(f"{shadow(thing)}/get", {})["code"], 404)
-        equal([message.topic for message in link.messages.left()], [])
+        # Its own request is what it subscribed to as well.
+        equal([message.topic for message in link.messages.left()], [f"{shadow(thing)}/get"])
 
 
 @check("a certificate of the fleet is asked for")

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import json
+import socket
 import ssl
 
 import paho.mqtt.client as paho
@@ -32,6 +33,8 @@ class Plain:
         alpn=None,
         keep_session=False,
         other_version=False,
+        will=None,
+        web_socket=False,
     ):
         self.mqtt5 = (fleet.mqtt == "5") != other_version
         self.client_id = f"plain-{unique()}" if client_id is None else client_id
@@ -43,7 +46,12 @@ class Plain:
             protocol=protocol,
             clean_session=None if self.mqtt5 else not (keep_session and self.client_id),
             reconnect_on_failure=False,
+            transport="websockets" if web_socket else "tcp",
         )
+        if web_socket:
+            self._paho.ws_set_options(path="/mqtt")
+        if will:
+            self._paho.will_set(*will)
         context = ssl.create_default_context(cafile=fleet.authority)
         if thing:
             cert, key, _authority = fleet.certificate(thing)
@@ -109,14 +117,27 @@ class Plain:
         _done, packet = self._paho.unsubscribe(list(filters))
         self._ack("unsubscribe", packet)
 
-    def publish(self, topic, payload=b"", qos=1, retain=False):
-        """Publishes; with QoS 1 it returns the code of the PUBACK."""
-        sent = self._paho.publish(topic, payload, qos, retain)
+    def publish(self, topic, payload=b"", qos=1, retain=False, **properties):
+        """Publishes; with QoS 1 it returns the code of the PUBACK. MQTT 3.1.1 has no properties."""
+        told = Properties(PacketTypes.PUBLISH)
+        for name, value in properties.items():
+            setattr(told, name, value)
+        sent = self._paho.publish(topic, payload, qos, retain, told if self.mqtt5 else None)
         return self._ack("publish", sent.mid).value if qos else None
 
     def send(self, topic, payload=b"", qos=1, retain=False):
         """Publishes and waits for nothing."""
         self._paho.publish(topic, payload, qos, retain)
+
+    def heard(self, topic):
+        """The payload of the oldest message of this topic, as text."""
+        return self.messages.take(topic, lambda message: message.topic == topic).payload.decode()
+
+    def cut(self):
+        """Breaks the connection without a word."""
+        self._paho.socket().shutdown(socket.SHUT_RDWR)
+        self.ended.take("the end of the connection")
+        self._paho.loop_stop()
 
     def message(self, topic):
         """The oldest message of this topic, as JSON."""

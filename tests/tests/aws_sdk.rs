@@ -130,12 +130,12 @@ fn jobs_keep_the_rules_over_mqtt_5() {
 
 #[test]
 fn paho_finds_the_limits_and_the_policy_over_mqtt_3() {
-    run("broker_paho.py", Mqtt::V3, 22);
+    run("broker_paho.py", Mqtt::V3, 29);
 }
 
 #[test]
 fn paho_finds_the_limits_and_the_policy_over_mqtt_5() {
-    run("broker_paho.py", Mqtt::V5, 22);
+    run("broker_paho.py", Mqtt::V5, 29);
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Topic filters of subscriptions.
 
 use crate::id::ThingName;
-use crate::limits::{TOPIC_BYTES_MAX, TOPIC_SLASHES_MAX};
+use crate::limits::{SHARE_NAME_BYTES_MAX, TOPIC_BYTES_MAX, TOPIC_SLASHES_MAX};
+use crate::topic::{first_level, is_application_level};
 use std::fmt;
 
 /// A checked MQTT topic filter.
@@ -20,10 +21,59 @@ pub enum FilterError {
     /// A wildcard beside other characters, or `#` before the end.
     #[error("filter {0:?} has a wildcard that is not a whole level, or a # that is not the last one")]
     Wildcard(String),
-    /// Shared subscriptions are not served.
-    #[error("filter {0:?} is a shared subscription, which is not served")]
+    /// `$share/` without a usable name or filter after it.
+    #[error(
+        "filter {0:?} is no shared subscription: $share/, a name of 1 to {SHARE_NAME_BYTES_MAX} bytes without + and #, a filter"
+    )]
     Shared(String),
 }
+
+/// What a client subscribes to: a filter of its own, or one whose messages are shared among a group.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Subscribed {
+    /// Every message for this client.
+    Own(TopicFilter),
+    /// Each message for one member of the group: `$share/{group}/{filter}`.
+    Shared {
+        /// The group's name.
+        group: Box<str>,
+        /// What the group wants.
+        filter: TopicFilter,
+    },
+}
+
+impl Subscribed {
+    /// Reads what stands in a SUBSCRIBE. The prefix of a shared subscription does not count for length and slashes.
+    pub fn parse(text: &str) -> Result<Self, FilterError> {
+        let Some(rest) = text.strip_prefix(SHARE) else { return TopicFilter::new(text).map(Self::Own) };
+        let bad = || FilterError::Shared(text.to_owned());
+        let (group, filter) = rest.split_once('/').ok_or_else(bad)?;
+        if group.is_empty() || group.len() > SHARE_NAME_BYTES_MAX || group.contains(['+', '#', '\0']) {
+            return Err(bad());
+        }
+        Ok(Self::Shared { group: group.into(), filter: TopicFilter::new(filter)? })
+    }
+
+    /// The filter, without the group.
+    #[must_use]
+    pub fn filter(&self) -> &TopicFilter {
+        match self {
+            Self::Own(filter) | Self::Shared { filter, .. } => filter,
+        }
+    }
+}
+
+impl fmt::Display for Subscribed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Own(filter) => write!(f, "{filter}"),
+            Self::Shared { group, filter } => write!(f, "{SHARE}{group}/{filter}"),
+        }
+    }
+}
+
+/// Begin of a shared subscription.
+const SHARE: &str = "$share/";
 
 impl TopicFilter {
     /// Checks `text` and makes a filter of it.
@@ -31,7 +81,7 @@ impl TopicFilter {
         if text.is_empty() || text.len() > TOPIC_BYTES_MAX {
             return Err(FilterError::Length(text.len()));
         }
-        if text.starts_with("$share/") {
+        if text.starts_with(SHARE) {
             return Err(FilterError::Shared(text.to_owned()));
         }
         let levels: Vec<&str> = text.split('/').collect();
@@ -84,6 +134,36 @@ impl TopicFilter {
     #[must_use]
     pub fn has_wildcard(&self) -> bool {
         self.0.split('/').any(|level| matches!(level, "+" | "#"))
+    }
+
+    /// The levels, in order.
+    pub fn levels(&self) -> impl Iterator<Item = &str> {
+        self.0.split('/')
+    }
+
+    /// Whether every topic of this filter belongs to the user: see [`crate::topic::ApplicationTopic`].
+    #[must_use]
+    pub fn is_application(&self) -> bool {
+        let first = first_level(&self.0);
+        !matches!(first, "+" | "#") && is_application_level(first)
+    }
+
+    /// Whether every topic that `other` matches is matched by this filter too.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        if other.0.starts_with('$') != self.0.starts_with('$') {
+            return false;
+        }
+        let mut theirs = other.levels();
+        for ours in self.levels() {
+            match (ours, theirs.next()) {
+                ("#", Some(_)) => return true,
+                ("+", Some(level)) if level != "#" => {}
+                (ours, Some(level)) if ours == level => {}
+                _ => return false,
+            }
+        }
+        theirs.next().is_none()
     }
 
     /// The one thing that every topic of this filter is about: `$aws/things/{thing}/…`.
@@ -140,6 +220,47 @@ mod tests {
             assert!(TopicFilter::new(text).is_err(), "{text:?}");
         }
         assert!(TopicFilter::new(&"x".repeat(257)).is_err());
+    }
+
+    #[test]
+    fn shared_subscriptions_are_read() {
+        let parse = |text: &str| Subscribed::parse(text).map(|found| (found.filter().to_string(), found.to_string()));
+        assert_eq!(parse("a/+"), Ok(("a/+".into(), "a/+".into())));
+        assert_eq!(parse("$share/g/a/#"), Ok(("a/#".into(), "$share/g/a/#".into())));
+        let deep = format!("$share/{}/1/2/3/4/5/6/7/8", "g".repeat(128));
+        assert!(parse(&deep).is_ok(), "the prefix does not count");
+        for bad in ["$share/", "$share/g", "$share//a", "$share/g/", "$share/g+/a", "$share/g/a#"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+        assert!(parse(&format!("$share/{}/a", "g".repeat(129))).is_err());
+        assert!(matches!(parse("$share/g/$share/h/a"), Err(FilterError::Shared(_))));
+    }
+
+    #[test]
+    fn covering_follows_the_table() {
+        let cases = [
+            ("app/t/#", "app/t/#", true),
+            ("app/t/#", "app/t/a/+", true),
+            ("app/t/#", "app/t", false),
+            ("app/t/#", "app/+/a", false),
+            ("app/+/a", "app/t/a", true),
+            ("app/+/a", "app/+/a", true),
+            ("app/+", "app/#", false),
+            ("#", "$aws/x", false),
+            ("a", "a", true),
+            ("a", "a/b", false),
+        ];
+        for (ours, theirs, expected) in cases {
+            let (ours, theirs) = (TopicFilter::new(ours).unwrap(), TopicFilter::new(theirs).unwrap());
+            assert_eq!(ours.covers(&theirs), expected, "{ours} {theirs}");
+        }
+    }
+
+    #[test]
+    fn filters_of_applications_begin_with_a_level_of_their_own() {
+        let is = |text: &str| TopicFilter::new(text).unwrap().is_application();
+        assert!(is("app/#") && is("sensors/+/t") && is("a"));
+        assert!(!is("#") && !is("+/a") && !is("$aws/a") && !is("muster/view/#") && !is("/a"));
     }
 
     #[test]

@@ -146,3 +146,24 @@ pub const HTTP_ANONYMOUS_MAX: usize = 256;
 pub const HTTP_ANONYMOUS_PER_ADDRESS_MAX: usize = 64;
 /// Life of such a connection, whatever moves on it: enough for the agent's binary on a slow line.
 pub const HTTP_ANONYMOUS_DEADLINE: Duration = Duration::from_secs(10 * 60);
+
+/// Longest name of a group in a shared subscription. AWS IoT Core's figure.
+pub const SHARE_NAME_BYTES_MAX: usize = 128;
+/// Groups of shared subscriptions at one time, in the whole bridge: each is a queue and maybe a reader.
+pub const SHARE_GROUPS_MAX: usize = 1000;
+/// Longest life of a session without its connection. AWS IoT Core's figure.
+pub const SESSION_EXPIRY_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Life of the session of an MQTT 3.1.1 client, which cannot say how long. AWS IoT Core's default.
+pub const SESSION_EXPIRY_V3: Duration = Duration::from_secs(3600);
+/// Sessions that wait for their client at one time. Each holds its subscriptions, about 1 KiB, and its queue.
+pub const SESSIONS_WAITING_MAX: usize = 10_000;
+/// Bytes in the queues of all waiting sessions and groups. Past it a new message is dropped for them, and counted.
+pub const SESSIONS_WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Retained messages of applications.
+pub const RETAINED_MESSAGES_MAX: usize = 10_000;
+/// Bytes of them, topics and properties included.
+pub const RETAINED_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Longest life of a message that has one; a longer wish becomes this. AWS IoT Core's figure.
+pub const MESSAGE_EXPIRY_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Topic aliases of one connection, in each direction. AWS IoT Core's figure.
+pub const TOPIC_ALIASES_MAX: u16 = 8;

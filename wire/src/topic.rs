@@ -11,6 +11,7 @@
 //! muster/things/{thing}/telemetry/{kind}
 //! muster/op/{verb}                      muster/reply/{anything}
 //! muster/view/connectors/{thing}[/metrics]     muster/view/actions
+//! {anything that begins with neither `$` nor `muster/`}     an application's own
 //! ```
 //! Source: the AWS IoT reserved topics, and the design's "On the wire".
 
@@ -77,6 +78,37 @@ pub enum Topic {
     },
     /// What dashboards read.
     View(ViewTopic),
+    /// A topic of the user's own devices and programs; the service attaches no meaning to it.
+    Application(ApplicationTopic),
+}
+
+/// A topic that belongs to the user: no wildcard, no control character, and a first level that is neither empty nor
+/// `muster`, nor begins with `$`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ApplicationTopic(Box<str>);
+
+impl ApplicationTopic {
+    fn new(text: &str) -> Option<Self> {
+        let first = first_level(text);
+        let own = is_application_level(first) && !text.contains(|c: char| matches!(c, '+' | '#') || c.is_control());
+        own.then(|| Self(text.into()))
+    }
+
+    /// The topic as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Everything before the first `/`.
+pub(crate) fn first_level(text: &str) -> &str {
+    text.split('/').next().unwrap_or_default()
+}
+
+/// Whether topics with this first level belong to the user.
+pub(crate) fn is_application_level(first: &str) -> bool {
+    !first.is_empty() && !first.starts_with('$') && first != "muster"
 }
 
 /// A request about a shadow.
@@ -248,7 +280,7 @@ impl Topic {
                 Ok(Self::View(ViewTopic::Metrics(ThingName::new(thing)?)))
             }
             ["muster", "view", "actions"] => Ok(Self::View(ViewTopic::Actions)),
-            _ => Err(unknown()),
+            _ => ApplicationTopic::new(text).map(Self::Application).ok_or_else(unknown),
         }
     }
 
@@ -259,6 +291,7 @@ impl Topic {
             Self::Shadow { thing, .. } | Self::Jobs { thing, .. } | Self::Telemetry { thing, .. } => Some(thing),
             Self::View(ViewTopic::Connector(thing) | ViewTopic::Metrics(thing)) => Some(thing),
             Self::View(ViewTopic::Actions)
+            | Self::Application(_)
             | Self::Operator { .. }
             | Self::Reply { .. }
             | Self::Presence { .. }
@@ -273,7 +306,7 @@ impl Topic {
         match self {
             Self::Shadow { verb, .. } => matches!(verb, ShadowTopic::Request(_)),
             Self::Jobs { verb, .. } => matches!(verb, JobsTopic::Request(_)),
-            Self::Telemetry { .. } | Self::Operator { .. } => true,
+            Self::Telemetry { .. } | Self::Operator { .. } | Self::Application(_) => true,
             Self::Reply { .. }
             | Self::Presence { .. }
             | Self::JobEvent { .. }
@@ -309,6 +342,7 @@ impl fmt::Display for Topic {
             Self::View(ViewTopic::Connector(thing)) => write!(f, "muster/view/connectors/{thing}"),
             Self::View(ViewTopic::Metrics(thing)) => write!(f, "muster/view/connectors/{thing}/metrics"),
             Self::View(ViewTopic::Actions) => f.write_str("muster/view/actions"),
+            Self::Application(topic) => f.write_str(topic.as_str()),
         }
     }
 }
@@ -409,6 +443,12 @@ impl fmt::Display for JobsTopic {
             JobsVerb::Update(job) => write!(f, "{job}/update{tail}"),
         }
     }
+}
+
+/// Where a request to no jobs API is rejected: AWS IoT Core does not document it, and its other rejections are here.
+#[must_use]
+pub fn jobs_rejection(topic: &str) -> String {
+    format!("{topic}/rejected")
 }
 
 /// The levels of a topic without an allocation: no valid topic has more than [`TOPIC_SLASHES_MAX`] separators.

@@ -6,7 +6,7 @@
 use super::crowd::Place;
 use super::prefixed::Prefixed;
 use super::protocol::Protocol;
-use super::visitor::identify;
+use super::visitor::{Unknown, identify};
 use crate::bridge::Shared;
 use crate::counters::count;
 use crate::http;
@@ -15,17 +15,19 @@ use crate::session::connection::Connection;
 use crate::session::frame::{self, Framed};
 use crate::session::link::Link;
 use crate::session::membership::Membership;
+use crate::session::will::BadWill;
 use crate::sessions::NoEntry;
+use muster_bus::Caller;
 use muster_runtime::ids::random_hex;
 use muster_wire::limits::{CONNECT_BYTES_MAX, CONNECT_DEADLINE, HANDSHAKE_DEADLINE, WRITE_STALL_DEADLINE};
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -107,7 +109,7 @@ async fn greet(shared: &Arc<Shared>, stream: TcpStream, peer: IpAddr) -> Option<
         return Some(Arrived::Http(Prefixed::new(Vec::new(), tls)));
     }
     let mut input = Vec::with_capacity(512);
-    let first = match timeout(CONNECT_DEADLINE, first_packet(&mut tls, &mut input, agreed)).await {
+    let first = match timeout(CONNECT_DEADLINE, first_packet(shared, &mut tls, &mut input, agreed)).await {
         Ok(Ok(first)) => first,
         Ok(Err(error)) => {
             debug!(%peer, %error, "connection lost before its first packet");
@@ -118,35 +120,70 @@ async fn greet(shared: &Arc<Shared>, stream: TcpStream, peer: IpAddr) -> Option<
             return None;
         }
     };
-    let connect = match first {
-        First::Http => return Some(Arrived::Http(Prefixed::new(input, tls))),
+    if let First::Http = first {
+        return Some(Arrived::Http(Prefixed::new(input, tls)));
+    }
+    let connection = tls.get_ref().1;
+    let caller = match shared.mqtt.server_name_required && connection.server_name().is_none() {
+        true => Err(Unknown::NoServerName),
+        false => identify(shared, connection, &first.client_id(), peer),
+    };
+    let session = welcome(shared, *tls, peer, caller, first, input).await?;
+    Some(Arrived::Mqtt(Box::new(session)))
+}
+
+/// Goes on after the first packet of a client that speaks MQTT. `None` when it was not let in or is gone.
+pub(crate) async fn welcome<S: AsyncRead + AsyncWrite + Unpin>(
+    shared: &Arc<Shared>,
+    mut stream: S,
+    peer: IpAddr,
+    caller: Result<Caller, Unknown>,
+    first: First,
+    input: Vec<u8>,
+) -> Option<Connection<S>> {
+    let mut connect = match first {
+        First::Http => return None,
         First::Connect(connect) => connect,
         First::Refused(refused) => {
-            refuse(shared, &mut tls, peer, refused).await;
+            refuse(shared, &mut stream, peer, refused).await;
             return None;
         }
     };
-    match admit(shared, &mut tls, peer, &connect).await {
-        Ok(Some(member)) => {
-            let session = Connection::new(*tls, member, &connect, input);
-            Some(Arrived::Mqtt(Box::new(session)))
-        }
+    match admit(shared, &mut stream, peer, caller, &mut connect).await {
+        Ok(Some(member)) => Some(Connection::new(stream, member, &connect, input)),
         Ok(None) => None,
         Err(why) => {
-            refuse(shared, &mut tls, peer, Refused::new(connect.version, why)).await;
+            refuse(shared, &mut stream, peer, Refused::new(connect.version, why)).await;
             None
         }
     }
 }
 
-enum First {
+/// What the first packet of a connection is.
+pub(crate) enum First {
     Http,
-    Connect(Connect),
+    Connect(Box<Connect>),
     Refused(Refused),
 }
 
+impl First {
+    /// The client's id: its own, or one that is made for it.
+    pub(crate) fn client_id(&self) -> Box<str> {
+        match self {
+            Self::Connect(connect) => connect.client_id.clone(),
+            Self::Http | Self::Refused(_) => None,
+        }
+        .unwrap_or_else(|| format!("auto-{}", random_hex::<8>()).into())
+    }
+}
+
 /// Reads until the first packet is whole or known to be none. What follows the packet stays in `input`.
-async fn first_packet(tls: &mut Tls, input: &mut Vec<u8>, agreed: Option<Protocol>) -> io::Result<First> {
+pub(crate) async fn first_packet(
+    shared: &Shared,
+    tls: &mut (impl AsyncRead + Unpin),
+    input: &mut Vec<u8>,
+    agreed: Option<Protocol>,
+) -> io::Result<First> {
     loop {
         if let Some(first) = input.first() {
             if agreed.unwrap_or_else(|| Protocol::guessed(*first)) == Protocol::Http {
@@ -157,7 +194,8 @@ async fn first_packet(tls: &mut Tls, input: &mut Vec<u8>, agreed: Option<Protoco
             }
             match frame::next(input, CONNECT_BYTES_MAX) {
                 Ok(Framed::Whole(frame, total)) => {
-                    let first = connect::read(frame).map_or_else(First::Refused, First::Connect);
+                    let first = connect::read(frame, &shared.mqtt);
+                    let first = first.map_or_else(First::Refused, |connect| First::Connect(Box::new(connect)));
                     input.drain(..total);
                     if input.is_empty() {
                         *input = Vec::new();
@@ -177,17 +215,34 @@ async fn first_packet(tls: &mut Tls, input: &mut Vec<u8>, agreed: Option<Protoco
 /// Lets a client in and says so. `None` when it was gone before it heard.
 async fn admit(
     shared: &Arc<Shared>,
-    tls: &mut Tls,
+    stream: &mut (impl AsyncWrite + Unpin),
     peer: IpAddr,
-    connect: &Connect,
+    caller: Result<Caller, Unknown>,
+    connect: &mut Connect,
 ) -> Result<Option<Membership>, Why> {
-    let client_id = connect.client_id.clone().unwrap_or_else(|| format!("auto-{}", random_hex::<8>()).into());
-    let caller = identify(shared, tls.get_ref().1, &client_id, peer).map_err(|error| {
-        info!(%peer, client = %client_id, %error, "connect refused");
+    let caller = caller.map_err(|error| {
+        info!(%peer, client = ?connect.client_id, %error, "connect refused");
         Why::NotAuthorized
     })?;
+    let client_id = caller.client_id.clone();
+    if let Some(max) = shared.mqtt.connects_per_second_max
+        && !shared.recent.admits(&caller.identity, &client_id, max, Instant::now())
+    {
+        info!(%peer, identity = %caller.identity, client = %client_id, "connect refused: too many in a second");
+        return Err(Why::Quota);
+    }
+    if let Some(will) = &connect.will {
+        will.check(shared, &caller).map_err(|bad| {
+            info!(%peer, identity = %caller.identity, client = %client_id, topic = %will.topic, ?bad, "will refused");
+            match bad {
+                BadWill::Topic => Why::WillTopic,
+                BadWill::Denied => Why::WillDenied,
+                BadWill::Retain => Why::WillRetain,
+            }
+        })?;
+    }
     let link = Link::new(Arc::new(caller), shared.next_session(), shared.counters.clone());
-    let member = Membership::begin(shared, &link).await.map_err(|no_entry| {
+    let member = Membership::begin(shared, &link, connect).await.map_err(|no_entry| {
         info!(%peer, identity = %link.caller.identity, client = %client_id, ?no_entry, "connect refused");
         match no_entry {
             NoEntry::Quota => Why::Quota,
@@ -205,16 +260,18 @@ async fn admit(
         client = %client_id,
         version = ?connect.version,
         keep_alive_s = connect.keep_alive.as_secs(),
+        session_s = connect.life.as_secs(),
+        resumed = member.resumed,
         "connected"
     );
-    let connack = connect::connack(connect, &client_id);
-    match timeout(WRITE_STALL_DEADLINE, say(tls, &connack)).await {
+    let connack = connect::connack(connect, &client_id, member.resumed);
+    match timeout(WRITE_STALL_DEADLINE, say(stream, &connack)).await {
         Ok(Ok(())) => Ok(Some(member)),
         Ok(Err(_)) | Err(_) => Ok(None),
     }
 }
 
-async fn refuse(shared: &Shared, tls: &mut Tls, peer: IpAddr, refused: Refused) {
+async fn refuse(shared: &Shared, tls: &mut (impl AsyncRead + AsyncWrite + Unpin), peer: IpAddr, refused: Refused) {
     count(&shared.counters.connects_refused);
     debug!(%peer, why = ?refused.why, "CONNECT refused");
     let Some(connack) = refused.connack() else { return };
@@ -231,7 +288,7 @@ async fn refuse(shared: &Shared, tls: &mut Tls, peer: IpAddr, refused: Refused) 
 }
 
 /// Writes and flushes: without the flush the tail may stay in the TLS buffers.
-async fn say(tls: &mut Tls, bytes: &[u8]) -> io::Result<()> {
+async fn say(tls: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
     tls.write_all(bytes).await?;
     tls.flush().await
 }

@@ -124,6 +124,7 @@ impl Listener {
         }
         drop(tcp);
         shared.sessions.stop();
+        shared.keeper.stop();
         let left = shared.swarm.drain(SHUTDOWN_GRACE).await;
         if left > 0 {
             warn!(left, "connections did not end in time");

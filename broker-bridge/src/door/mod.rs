@@ -5,4 +5,6 @@ pub(crate) mod crowd;
 pub(crate) mod listener;
 pub(crate) mod prefixed;
 pub(crate) mod protocol;
+pub(crate) mod recent;
 pub(crate) mod visitor;
+pub(crate) mod websocket;

@@ -15,6 +15,8 @@ pub(crate) enum Unknown {
     Identity(#[from] IdentityError),
     #[error("the certificate is outside its validity; the client has to renew it, or its clock or ours is wrong")]
     Expired,
+    #[error("the client named no server in its TLS handshake, and mqtt.server_name_required is set")]
+    NoServerName,
     #[error("the gate refused: {0}")]
     Gate(#[from] crate::bridge::Refusal),
 }

@@ -7,6 +7,7 @@
 //! | `/agent/{platform}/muster-agent` | GET, HEAD | anybody |
 //! | `/artifacts/sha256/{digest}` | GET, HEAD | connectors, operators |
 //! | `/artifacts/sha256/{digest}` | PUT | operators |
+//! | `/mqtt` | GET, as a WebSocket | anybody with a certificate: MQTT, see `websocket.rs` |
 
 mod agent;
 mod anonymous;
@@ -18,6 +19,7 @@ mod reply;
 mod stall;
 pub(crate) mod throttle;
 mod upload;
+mod websocket;
 
 use crate::bridge::Shared;
 use crate::door::arrival::Handshake;
@@ -36,13 +38,14 @@ use reply::{Reply, Response};
 use stall::Stall;
 use std::convert::Infallible;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
+use websocket::Upgrade;
 
 /// The head of a request must be there by then; an idle connection is closed.
 const HEAD_DEADLINE: Duration = Duration::from_secs(15);
@@ -54,6 +57,8 @@ struct Visit {
     shared: Arc<Shared>,
     peer: IpAddr,
     caller: Result<Caller, Unknown>,
+    /// The connection becomes a WebSocket after the answer.
+    upgrade: Mutex<Option<Upgrade>>,
 }
 
 /// Serves one connection until it ends, or its present request when the server stops.
@@ -67,7 +72,10 @@ pub(crate) async fn serve(
     let caller = identify(&shared, stream.get_ref().get_ref().1, "", peer);
     if caller.is_ok() {
         drop(handshake);
-        return converse(shared, stream, peer, caller, stop).await;
+        if let Some(upgrade) = converse(shared.clone(), stream, peer, caller, stop).await {
+            websocket::speak(shared, upgrade, peer).await;
+        }
+        return;
     }
     let Some(place) = shared.anonymous.enter(peer) else {
         return anonymous::turn_away(&shared, stream, peer).await;
@@ -86,8 +94,8 @@ async fn converse(
     peer: IpAddr,
     caller: Result<Caller, Unknown>,
     stop: CancellationToken,
-) {
-    let visit = Arc::new(Visit { shared, peer, caller });
+) -> Option<Upgrade> {
+    let visit = Arc::new(Visit { shared, peer, caller, upgrade: Mutex::default() });
     let service = service_fn(|request| {
         let visit = visit.clone();
         async move { Ok::<_, Infallible>(visit.answer(request).await) }
@@ -98,6 +106,7 @@ async fn converse(
             .header_read_timeout(HEAD_DEADLINE)
             .max_buf_size(HEAD_BYTES_MAX)
             .serve_connection(TokioIo::new(Stall::new(stream)), service)
+            .with_upgrades()
     );
     let ended = tokio::select! {
         // Cancel-safe: the connection is polled on by the same future.
@@ -111,6 +120,7 @@ async fn converse(
     if let Err(error) = ended {
         debug!(%peer, %error, "HTTP connection ended");
     }
+    visit.upgrade.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 impl Visit {
@@ -127,6 +137,12 @@ impl Visit {
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
         if path == HEALTH_PATH {
             return if reads { Ok(reply::text("ok\n")) } else { Err(Reply::method("GET, HEAD")) };
+        }
+        if path == websocket::PATH {
+            let caller = self.caller(&[Role::Connector, Role::Operator, Role::Observer])?.clone();
+            let (response, upgrade) = websocket::handshake(request, caller)?;
+            *self.upgrade.lock().unwrap_or_else(PoisonError::into_inner) = Some(upgrade);
+            return Ok(response);
         }
         if path == ENROL_PATH {
             return match *request.method() {

@@ -1,23 +1,26 @@
 //! The rules of CONNECT, and the CONNACK that answers it.
 //!
 //! * User name and password are ignored: the certificate says who connects (AWS SDKs put metrics into the user name).
-//! * Sessions are not kept over a disconnect yet: "session present" is always 0, an MQTT 5 session expiry is answered
-//!   with 0, and a 3.1.1 client that asks for a kept session gets a clean one. Devices pull their state on connect.
-//! * A will is checked and then ignored: presence events say the same without the client's help, and no client may
-//!   publish where others listen.
-//! * Nothing a client publishes is retained, so MQTT 5 clients are told that retain is not available.
+//! * A session waits for its client as long as the client and the settings say, see `session/kept.rs`; an MQTT 5 client
+//!   that asked for more is told what it got.
+//! * A will is checked like a publish: who may not say it now may not say it later.
 
+use super::end::End;
 use super::frame::Frame;
-use super::packet::Version;
+use super::packet::{Said, Version};
+use super::will::Will;
+use crate::settings::MqttSettings;
+use bytes::Bytes;
 use mqtt_protocol_core::mqtt::packet::{
-    AssignedClientIdentifier, MaximumPacketSize, MaximumQos, Property, ReceiveMaximum, RetainAvailable,
+    AssignedClientIdentifier, MaximumPacketSize, MaximumQos, Property, Qos as MqttQos, ReceiveMaximum, RetainAvailable,
     ServerKeepAlive, SessionExpiryInterval, SharedSubscriptionAvailable, SubscriptionIdentifierAvailable,
     TopicAliasMaximum, WildcardSubscriptionAvailable, v3_1_1, v5_0,
 };
 use mqtt_protocol_core::mqtt::result_code::{ConnectReasonCode, ConnectReturnCode, MqttError};
+use muster_bus::Qos;
 use muster_wire::limits::{
-    CLIENT_ID_BYTES_MAX, KEEP_ALIVE_MAX, KEEP_ALIVE_MIN, OUTBOUND_IN_FLIGHT_PER_CONNECTION_MAX, PACKET_BYTES_MAX,
-    REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX,
+    CLIENT_ID_BYTES_MAX, OUTBOUND_IN_FLIGHT_PER_CONNECTION_MAX, PACKET_BYTES_MAX,
+    REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX, TOPIC_ALIASES_MAX,
 };
 use std::time::Duration;
 
@@ -27,14 +30,21 @@ pub(crate) struct Connect {
     pub(crate) version: Version,
     /// `None` when the server chooses it.
     pub(crate) client_id: Option<Box<str>>,
-    /// Between [`KEEP_ALIVE_MIN`] and [`KEEP_ALIVE_MAX`].
+    /// Within the bounds of the settings.
     pub(crate) keep_alive: Duration,
     /// QoS 1 messages that the client takes without acknowledging.
     pub(crate) receive_max: u16,
     /// Largest packet that the client takes.
     pub(crate) packet_max: usize,
-    /// It asked for a session that outlives the connection.
-    pub(crate) wants_session: bool,
+    /// It does not want its former session.
+    pub(crate) clean: bool,
+    /// How long its session waits for it; zero when it ends with the connection.
+    pub(crate) life: Duration,
+    /// It asked for more.
+    pub(crate) life_reduced: bool,
+    /// Topic aliases that the client takes.
+    pub(crate) aliases_max: u16,
+    pub(crate) will: Option<Box<Will>>,
 }
 
 /// A CONNECT that is not let in.
@@ -61,6 +71,8 @@ pub(crate) enum Why {
     Stopping,
     WillQos,
     WillRetain,
+    WillTopic,
+    WillDenied,
     Authentication,
     TooLarge,
 }
@@ -78,6 +90,8 @@ impl Why {
             Self::Stopping => (New::ServerUnavailable, Some(Old::ServerUnavailable)),
             Self::WillQos => (New::QosNotSupported, None),
             Self::WillRetain => (New::RetainNotSupported, None),
+            Self::WillTopic => (New::TopicNameInvalid, None),
+            Self::WillDenied => (New::NotAuthorized, Some(Old::NotAuthorized)),
             Self::Authentication => (New::BadAuthenticationMethod, None),
             Self::TooLarge => (New::PacketTooLarge, None),
         }
@@ -106,7 +120,7 @@ impl Refused {
 }
 
 /// Reads the first packet of a connection.
-pub(crate) fn read(frame: Frame<'_>) -> Result<Connect, Refused> {
+pub(crate) fn read(frame: Frame<'_>, settings: &MqttSettings) -> Result<Connect, Refused> {
     let silent = Refused { version: None, why: Why::Malformed };
     if frame.header != 0x10 || frame.body.len() < 8 {
         return Err(silent);
@@ -129,26 +143,45 @@ pub(crate) fn read(frame: Frame<'_>) -> Result<Connect, Refused> {
             let (packet, read) = v3_1_1::Connect::parse(frame.body).map_err(refused)?;
             let client_id = client_id(version, packet.client_id(), packet.clean_session())?;
             whole(version, read, frame)?;
+            let will = packet.will_topic().map(|topic| {
+                will(topic, packet.will_payload(), packet.will_qos(), packet.will_retain(), Said::default())
+            });
             Ok(Connect {
                 version,
                 client_id,
-                keep_alive: keep_alive(packet.keep_alive()),
+                keep_alive: keep_alive(packet.keep_alive(), settings),
                 receive_max: in_flight(u16::MAX),
                 packet_max: usize::MAX,
-                wants_session: !packet.clean_session(),
+                clean: packet.clean_session(),
+                life: if packet.clean_session() { Duration::ZERO } else { settings.session_expiry_v3 },
+                life_reduced: false,
+                aliases_max: 0,
+                will,
             })
         }
         Version::V5 => {
             let (packet, read) = v5_0::Connect::parse(frame.body).map_err(refused)?;
             let client_id = client_id(version, packet.client_id(), true)?;
             whole(version, read, frame)?;
+            let malformed = |_: End| Refused::new(version, Why::Malformed);
+            let will = match packet.will_topic() {
+                Some(topic) => {
+                    let said = Said::new(packet.will_props()).map_err(malformed)?;
+                    Some(will(topic, packet.will_payload(), packet.will_qos(), packet.will_retain(), said))
+                }
+                None => None,
+            };
             let mut connect = Connect {
                 version,
                 client_id,
-                keep_alive: keep_alive(packet.keep_alive()),
+                keep_alive: keep_alive(packet.keep_alive(), settings),
                 receive_max: in_flight(u16::MAX),
                 packet_max: usize::MAX,
-                wants_session: false,
+                clean: packet.clean_start(),
+                life: Duration::ZERO,
+                life_reduced: false,
+                aliases_max: 0,
+                will,
             };
             for prop in packet.props() {
                 match prop {
@@ -156,7 +189,12 @@ pub(crate) fn read(frame: Frame<'_>) -> Result<Connect, Refused> {
                     Property::MaximumPacketSize(max) => {
                         connect.packet_max = usize::try_from(max.val()).unwrap_or(usize::MAX);
                     }
-                    Property::SessionExpiryInterval(seconds) => connect.wants_session = seconds.val() > 0,
+                    Property::SessionExpiryInterval(seconds) => {
+                        let wish = Duration::from_secs(seconds.val().into());
+                        connect.life = wish.min(settings.session_expiry_max);
+                        connect.life_reduced = connect.life < wish;
+                    }
+                    Property::TopicAliasMaximum(max) => connect.aliases_max = max.val().min(TOPIC_ALIASES_MAX),
                     Property::AuthenticationMethod(_) => return Err(Refused::new(version, Why::Authentication)),
                     _ => {}
                 }
@@ -166,17 +204,26 @@ pub(crate) fn read(frame: Frame<'_>) -> Result<Connect, Refused> {
     }
 }
 
+fn will(topic: &str, payload: Option<&[u8]>, qos: MqttQos, retain: bool, said: Said) -> Box<Will> {
+    Box::new(Will {
+        topic: topic.into(),
+        payload: Bytes::copy_from_slice(payload.unwrap_or_default()),
+        qos: if qos == MqttQos::AtMostOnce { Qos::AtMostOnce } else { Qos::AtLeastOnce },
+        retain,
+        expiry: said.life(),
+        correlation: said.correlation,
+        properties: said.properties,
+        delay: Duration::from_secs(said.delay.into()),
+    })
+}
+
 /// Reserved bit, and the will's bits without a will, which the parser lets pass.
 fn check_flags(version: Version, flags: u8) -> Result<(), Refused> {
     let (will, will_qos, will_retain) = (flags & 0x04 != 0, flags >> 3 & 3, flags & 0x20 != 0);
     if flags & 1 != 0 || will_qos == 3 || (!will && (will_qos != 0 || will_retain)) {
         return Err(Refused::new(version, Why::Malformed));
     }
-    match version {
-        Version::V5 if will_qos == 2 => Err(Refused::new(version, Why::WillQos)),
-        Version::V5 if will_retain => Err(Refused::new(version, Why::WillRetain)),
-        _ => Ok(()),
-    }
+    if will_qos == 2 { Err(Refused::new(version, Why::WillQos)) } else { Ok(()) }
 }
 
 fn client_id(version: Version, id: &str, clean: bool) -> Result<Option<Box<str>>, Refused> {
@@ -190,10 +237,10 @@ fn client_id(version: Version, id: &str, clean: bool) -> Result<Option<Box<str>>
     if sound { Ok(Some(id.into())) } else { Err(Refused::new(version, Why::ClientId)) }
 }
 
-fn keep_alive(seconds: u16) -> Duration {
+fn keep_alive(seconds: u16, settings: &MqttSettings) -> Duration {
     match seconds {
-        0 => KEEP_ALIVE_MAX,
-        seconds => Duration::from_secs(seconds.into()).clamp(KEEP_ALIVE_MIN, KEEP_ALIVE_MAX),
+        0 => settings.keep_alive_max,
+        seconds => Duration::from_secs(seconds.into()).clamp(settings.keep_alive_min, settings.keep_alive_max),
     }
 }
 
@@ -206,14 +253,15 @@ fn whole(version: Version, read: usize, frame: Frame<'_>) -> Result<(), Refused>
 }
 
 /// The CONNACK that lets a client in.
-pub(crate) fn connack(connect: &Connect, client_id: &str) -> Vec<u8> {
+pub(crate) fn connack(connect: &Connect, client_id: &str, resumed: bool) -> Vec<u8> {
     if connect.version == Version::V3 {
-        let packet = v3_1_1::Connack::builder().session_present(false).return_code(ConnectReturnCode::Accepted).build();
+        let packet =
+            v3_1_1::Connack::builder().session_present(resumed).return_code(ConnectReturnCode::Accepted).build();
         return packet.map(|packet| packet.to_continuous_buffer()).expect("both fields are set");
     }
     let properties = announcements(connect, client_id).expect("every announced value is inside its range");
     let packet = v5_0::Connack::builder()
-        .session_present(false)
+        .session_present(resumed)
         .reason_code(ConnectReasonCode::Success)
         .props(properties)
         .build()
@@ -228,16 +276,17 @@ fn announcements(connect: &Connect, client_id: &str) -> Result<Vec<Property>, Mq
     let mut properties: Vec<Property> = vec![
         ReceiveMaximum::new(receive_max)?.into(),
         MaximumQos::new(1)?.into(),
-        RetainAvailable::new(0)?.into(),
+        RetainAvailable::new(1)?.into(),
         MaximumPacketSize::new(packet_max)?.into(),
-        TopicAliasMaximum::new(0)?.into(),
+        TopicAliasMaximum::new(TOPIC_ALIASES_MAX)?.into(),
         WildcardSubscriptionAvailable::new(1)?.into(),
         SubscriptionIdentifierAvailable::new(0)?.into(),
-        SharedSubscriptionAvailable::new(0)?.into(),
+        SharedSubscriptionAvailable::new(1)?.into(),
         ServerKeepAlive::new(keep_alive)?.into(),
     ];
-    if connect.wants_session {
-        properties.push(SessionExpiryInterval::new(0)?.into());
+    if connect.life_reduced {
+        let seconds = u32::try_from(connect.life.as_secs()).unwrap_or(u32::MAX);
+        properties.push(SessionExpiryInterval::new(seconds)?.into());
     }
     if connect.client_id.is_none() {
         properties.push(AssignedClientIdentifier::new(client_id)?.into());
@@ -264,7 +313,7 @@ mod tests {
     }
 
     fn reads(body: &[u8]) -> Result<Connect, Why> {
-        read(Frame { header: 0x10, body }).map_err(|refused| refused.why)
+        read(Frame { header: 0x10, body }, &MqttSettings::default()).map_err(|refused| refused.why)
     }
 
     #[test]
@@ -292,9 +341,9 @@ mod tests {
     #[test]
     fn limits_of_the_client_are_read() {
         let connect = reads(&packet(5, 2, 60, &[0x21, 0, 7, 0x27, 0, 0, 4, 0, 0x11, 0, 0, 0, 9], b"c")).unwrap();
-        assert_eq!((connect.receive_max, connect.packet_max, connect.wants_session), (7, 1024, true));
+        assert_eq!((connect.receive_max, connect.packet_max, connect.life), (7, 1024, Duration::from_secs(9)));
         let connect = reads(&packet(5, 2, 60, &[0x21, 255, 255], b"c")).unwrap();
-        assert_eq!((connect.receive_max, connect.packet_max, connect.wants_session), (100, usize::MAX, false));
+        assert_eq!((connect.receive_max, connect.packet_max, connect.life), (100, usize::MAX, Duration::ZERO));
     }
 
     #[test]
@@ -302,7 +351,6 @@ mod tests {
         assert_eq!(reads(&packet(4, 3, 60, &[], b"c")), Err(Why::Malformed), "reserved bit");
         assert_eq!(reads(&packet(4, 0x0a, 60, &[], b"c")), Err(Why::Malformed), "will QoS without a will");
         assert_eq!(reads(&packet(5, 0x14, 60, &[], b"c")), Err(Why::WillQos));
-        assert_eq!(reads(&packet(5, 0x24, 60, &[], b"c")), Err(Why::WillRetain));
         assert_eq!(reads(&packet(5, 2, 60, &[0x15, 0, 1, b'x'], b"c")), Err(Why::Authentication));
         assert_eq!(reads(&packet(5, 2, 60, &[0x23, 0, 1], b"c")), Err(Why::Malformed), "a PUBLISH property");
         assert_eq!(reads(&packet(3, 2, 60, &[], b"c")), Err(Why::Version));
@@ -316,15 +364,15 @@ mod tests {
 
     #[test]
     fn connack_says_what_is_available() {
-        let connect = reads(&packet(5, 2, 5, &[0x11, 0, 0, 0, 9], b"")).unwrap();
-        let bytes = connack(&connect, "auto-1");
+        let connect = reads(&packet(5, 2, 5, &[0x11, 255, 255, 255, 255], b"")).unwrap();
+        let bytes = connack(&connect, "auto-1", true);
         let (packet, _) = v5_0::Connack::parse(&bytes[2..]).unwrap();
-        assert!(!packet.session_present());
+        assert!(packet.session_present());
         let has = |property: Property| packet.props().contains(&property);
         assert!(has(MaximumQos::new(1).unwrap().into()));
-        assert!(has(RetainAvailable::new(0).unwrap().into()));
+        assert!(has(RetainAvailable::new(1).unwrap().into()));
         assert!(has(ServerKeepAlive::new(30).unwrap().into()));
-        assert!(has(SessionExpiryInterval::new(0).unwrap().into()));
+        assert!(has(SessionExpiryInterval::new(604_800).unwrap().into()), "the longest life that the settings allow");
         assert!(has(AssignedClientIdentifier::new("auto-1").unwrap().into()));
         let refused = Refused::new(Version::V3, Why::NotAuthorized).connack().unwrap();
         assert_eq!(refused, [0x20, 2, 0, 5]);

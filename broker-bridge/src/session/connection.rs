@@ -3,14 +3,17 @@
 //! It is a hand-written future because thousands of these wait at the same time: it borrows a buffer from the stack while
 //! it reads, frees its own as soon as they are empty, and moves one timer for all its deadlines, and only when it fires.
 
+use super::alias::{Aliases, Spelling};
 use super::connect::Connect;
-use super::encode;
+use super::encode::{self, Outbound};
 use super::end::{End, Violation};
 use super::frame::{self, FrameError, Framed};
 use super::in_flight::InFlight;
 use super::link::Link;
 use super::membership::Membership;
 use super::observer::Command;
+use super::outbox::Outgoing;
+use super::pace::Pace;
 use super::packet::{self, Incoming, Version};
 use crate::counters::{add, count};
 use muster_bus::{Qos, Stopped, Tag};
@@ -37,8 +40,8 @@ const CLOSE_DEADLINE: Duration = Duration::from_secs(1);
 /// Rounds before other tasks get their turn.
 const ROUNDS_MAX: usize = 16;
 
-/// What a paused connection waits for.
-type Waiting = Pin<Box<dyn Future<Output = Result<(), Stopped>> + Send>>;
+/// What a paused connection waits for, and what it says then.
+type Waiting = Pin<Box<dyn Future<Output = Result<Vec<u8>, Stopped>> + Send>>;
 
 /// One MQTT connection after its CONNACK. Resolves when it is over.
 pub(crate) struct Connection<S> {
@@ -48,6 +51,13 @@ pub(crate) struct Connection<S> {
     receive_max: u16,
     packet_max: usize,
     said_too_large: bool,
+    /// The session outlives the connection: what is sent is remembered until it is acknowledged.
+    kept: bool,
+    /// No message leaves before what `waiting` says.
+    pub(super) withholds: bool,
+    aliases_max: u16,
+    pub(super) aliases: Option<Box<Aliases>>,
+    pace: Option<Box<Pace>>,
     /// One and a half keep-alives.
     silence_max: Duration,
     /// The begin of a packet whose rest has not come, or packets that wait for a pause to end.
@@ -81,13 +91,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(crate) fn new(stream: S, member: Membership, connect: &Connect, input: Vec<u8>) -> Self {
         let now = Instant::now();
         let silence_max = connect.keep_alive * 3 / 2;
-        Self {
+        let pace = Pace::new(&member.shared.mqtt, now);
+        let kept = member.resumed || !connect.life.is_zero();
+        let mut connection = Self {
             stream,
             member,
             version: connect.version,
             receive_max: connect.receive_max,
             packet_max: connect.packet_max,
             said_too_large: false,
+            kept,
+            withholds: false,
+            aliases_max: connect.aliases_max,
+            aliases: None,
+            pace,
             silence_max,
             input,
             output: Vec::new(),
@@ -102,6 +119,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             stalled: None,
             closing: None,
             timer: Box::pin(sleep_until(now + silence_max)),
+        };
+        if connection.member.resumed {
+            connection.resume_session();
+        }
+        connection
+    }
+
+    /// Sends again what the client has not acknowledged, and goes on with the reader.
+    fn resume_session(&mut self) {
+        let link = self.link().clone();
+        let Some((again, observer)) = link.with_kept(|kept| (kept.unacknowledged.clone(), kept.observer.clone()))
+        else {
+            return;
+        };
+        self.observer = observer;
+        for (id, outgoing) in again {
+            self.in_flight.resume(id);
+            self.say(&outgoing, Some(id), true);
         }
     }
 
@@ -169,11 +204,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return false;
         }
         // While the last write is not done only acknowledgements are taken: they are small and bounded by the requests.
-        let (permits, bytes_max) = match self.output.is_empty() {
+        // A crowded queue goes on in any case: the reader may be waiting for its room.
+        let free = self.output.is_empty() && (!self.withholds || self.link().is_crowded());
+        let (permits, bytes_max) = match free {
             true => (self.in_flight.permits(self.receive_max), WRITE_BYTES),
             false => (0, 0),
         };
-        let taken = self.member.link.take(permits, bytes_max, context);
+        let taken = self.member.link.take(permits, bytes_max, &mut self.in_flight, context);
         let moved = !taken.settled.is_empty() || !taken.messages.is_empty() || taken.end.is_some();
         for tag in taken.settled {
             self.requests = self.requests.saturating_sub(1);
@@ -181,22 +218,61 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 encode::puback(&mut self.output, packet_id, 0);
             }
         }
+        let mut ids = taken.ids.into_iter();
         for outgoing in taken.messages {
-            let with_id = outgoing.qos == Qos::AtLeastOnce;
-            let size = encode::publish_length(self.version, &outgoing.message, with_id);
-            if size > self.packet_max {
-                // The standard's rule: as if it had been delivered.
-                self.too_large(&outgoing.message.topic, size);
-                continue;
-            }
-            let id = with_id.then(|| self.in_flight.begin());
-            encode::publish(&mut self.output, self.version, &outgoing.message, id);
-            count(&self.member.shared.counters.delivered);
+            let id = match outgoing.qos {
+                Qos::AtMostOnce => None,
+                Qos::AtLeastOnce => Some(ids.next().unwrap_or_else(|| self.in_flight.begin())),
+            };
+            self.say(&outgoing, id, false);
+        }
+        for group in taken.groups {
+            group.drain();
         }
         if let Some(end) = taken.end {
             self.close(end);
         }
         moved
+    }
+
+    /// Appends a message, unless nobody needs it any more or the client does not take it: then it is as if it had been
+    /// delivered, which is the standard's rule.
+    fn say(&mut self, outgoing: &Outgoing, id: Option<u16>, again: bool) {
+        let message = &*outgoing.message;
+        let mut outbound = Outbound { retain: outgoing.retain, again, ..Outbound::new(message, id) };
+        if let Some(expires) = message.properties.as_ref().and_then(|said| said.expires) {
+            let now = self.member.shared.clock.now();
+            if expires <= now {
+                count(&self.member.shared.counters.expired);
+                return self.forget(id);
+            }
+            outbound.expiry = Some(u32::try_from(expires.since(now).as_secs()).unwrap_or(u32::MAX));
+        }
+        let size = outbound.length(self.version);
+        if size > self.packet_max {
+            self.too_large(&message.topic, size);
+            return self.forget(id);
+        }
+        if self.aliases_max > 0 {
+            outbound.spelling = self.aliases.get_or_insert_default().spell(&message.topic, self.aliases_max);
+            if outbound.length(self.version) > self.packet_max {
+                // Only a new alias is longer; the client does not learn it and hears the topic.
+                outbound.spelling = Spelling::Whole;
+                self.aliases_max = 0;
+            }
+        }
+        encode::publish(&mut self.output, self.version, &outbound);
+        count(&self.member.shared.counters.delivered);
+    }
+
+    /// A message that was given a packet id is over.
+    fn forget(&mut self, id: Option<u16>) {
+        if let Some(id) = id {
+            self.in_flight.end(id);
+            if self.kept {
+                self.link().acknowledged(id);
+            }
+        }
     }
 
     /// Counts a message that the client does not take. The first one is logged: the others are likely of its kind.
@@ -259,9 +335,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             && let Poll::Ready(queued) = waiting.as_mut().poll(context)
         {
             self.waiting = None;
+            self.withholds = false;
             moved = true;
-            if queued.is_err() {
-                self.close(End::Shutdown);
+            match queued {
+                Ok(said) if self.closing.is_none() => self.output.extend_from_slice(&said),
+                Ok(_) => {}
+                Err(Stopped) => self.close(End::Shutdown),
             }
         }
         if self.closing.is_none() && !self.paused() && !self.input.is_empty() {
@@ -278,10 +357,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.heard = Instant::now();
                 add(&self.member.shared.counters.bytes_in, buffer.filled().len());
                 self.digest(buffer.filled());
+                self.slow_down(|pace, now| pace.read(buffer.filled().len(), now));
                 Poll::Ready(Ok(()))
             }
             // TLS without its goodbye is an error here, and the same to us.
             Ok(()) | Err(_) => Poll::Ready(Err(End::ConnectionLost)),
+        }
+    }
+
+    /// Reads nothing for as long as the pace says.
+    pub(super) fn slow_down(&mut self, wait: impl FnOnce(&mut Pace, Instant) -> Option<Duration>) {
+        let now = Instant::now();
+        if self.waiting.is_none()
+            && let Some(pause) = self.pace.as_mut().and_then(|pace| wait(pace, now))
+        {
+            count(&self.member.shared.counters.paced);
+            self.waiting = Some(Box::pin(async move {
+                sleep_until(now + pause).await;
+                Ok(Vec::new())
+            }));
         }
     }
 
@@ -328,12 +422,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn handle(&mut self, incoming: Incoming) {
         match incoming {
             Incoming::Publish(publish) => self.publish(publish),
-            Incoming::Acknowledged(packet_id) => self.in_flight.end(packet_id),
+            Incoming::Acknowledged(packet_id) => self.forget(Some(packet_id)),
             Incoming::Subscribe { packet_id, wishes } => self.subscribe(packet_id, wishes),
             Incoming::Unsubscribe { packet_id, filters } => self.unsubscribe(packet_id, &filters),
             Incoming::Ping => encode::pong(&mut self.output),
-            Incoming::Goodbye => self.close(End::Goodbye),
+            Incoming::Goodbye { with_will, session_expiry } => self.goodbye(with_will, session_expiry),
         }
+    }
+
+    fn goodbye(&mut self, with_will: bool, session_expiry: Option<u32>) {
+        if let Some(seconds) = session_expiry {
+            if seconds > 0 && !self.kept {
+                return self.close(End::Violation(Violation { code: 0x82, what: "session expiry after none" }));
+            }
+            let settings = &self.member.shared.mqtt;
+            let life = Duration::from_secs(seconds.into()).min(settings.session_expiry_max);
+            self.link().with_kept(|kept| kept.life = life);
+        }
+        self.close(if with_will { End::GoodbyeWithWill } else { End::Goodbye });
     }
 
     /// After the last word: waits until it has left and the client has hung up.
@@ -343,7 +449,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         if !closing.said {
             if ready!(Pin::new(&mut self.stream).poll_shutdown(context)).is_err()
-                || matches!(closing.end, End::Goodbye | End::KeepAlive)
+                || closing.end.is_goodbye()
+                || closing.end == End::KeepAlive
             {
                 return Poll::Ready(closing.end);
             }

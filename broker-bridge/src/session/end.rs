@@ -7,6 +7,8 @@ use muster_wire::presence::DisconnectReason;
 pub(crate) enum End {
     /// The client said goodbye.
     Goodbye,
+    /// The client said goodbye and wants its will published.
+    GoodbyeWithWill,
     /// TCP or TLS broke, or the client closed without a word.
     ConnectionLost,
     /// The client broke the protocol or a limit.
@@ -40,7 +42,7 @@ impl End {
     /// The reason code of an MQTT 5 DISCONNECT; `None` when nothing is sent.
     pub(crate) fn code(self) -> Option<u8> {
         Some(match self {
-            Self::Goodbye | Self::ConnectionLost => return None,
+            Self::Goodbye | Self::GoodbyeWithWill | Self::ConnectionLost => return None,
             Self::Violation(violation) => violation.code,
             Self::Forbidden => 0x87,
             Self::KeepAlive => 0x8d,
@@ -52,10 +54,25 @@ impl End {
         })
     }
 
+    /// Whether the client went by its own wish.
+    pub(crate) fn is_goodbye(self) -> bool {
+        matches!(self, Self::Goodbye | Self::GoodbyeWithWill)
+    }
+
+    /// Whether the will is published. Every end but a plain goodbye is one that the client did not want.
+    pub(crate) fn says_will(self) -> bool {
+        self != Self::Goodbye
+    }
+
+    /// Whether a session that outlives its connection outlives this end.
+    pub(crate) fn keeps_session(self) -> bool {
+        !matches!(self, Self::Kicked | Self::Shutdown)
+    }
+
     /// The reason in the presence event.
     pub(crate) fn reason(self) -> DisconnectReason {
         match self {
-            Self::Goodbye => DisconnectReason::ClientInitiatedDisconnect,
+            Self::Goodbye | Self::GoodbyeWithWill => DisconnectReason::ClientInitiatedDisconnect,
             Self::ConnectionLost => DisconnectReason::ConnectionLost,
             Self::Violation(_) => DisconnectReason::ClientError,
             Self::Forbidden => DisconnectReason::ForbiddenAccess,

@@ -25,6 +25,12 @@ impl InFlight {
         }
     }
 
+    /// Takes an id that a former connection of the same session gave.
+    pub(crate) fn resume(&mut self, id: u16) {
+        self.ids.push(id);
+        self.last = self.last.max(id);
+    }
+
     /// The client has it. An id that is not in use is a repetition and changes nothing.
     pub(crate) fn end(&mut self, id: u16) {
         if let Some(at) = self.ids.iter().position(|known| *known == id) {

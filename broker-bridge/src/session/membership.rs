@@ -1,7 +1,10 @@
 //! Being connected: begun at CONNACK, ended exactly once, however the connection's task ends.
 
+use super::connect::Connect;
 use super::end::End;
+use super::kept;
 use super::link::Link;
+use super::will::Will;
 use crate::bridge::Shared;
 use crate::presence;
 use crate::sessions::NoEntry;
@@ -16,16 +19,28 @@ use tracing::info;
 pub(crate) struct Membership {
     pub(crate) shared: Arc<Shared>,
     pub(crate) link: Arc<Link>,
+    /// The client has its former session again.
+    pub(crate) resumed: bool,
+    will: Option<Box<Will>>,
     end: End,
 }
 
 impl Membership {
     /// Lets a connection in and tells the service.
-    pub(crate) async fn begin(shared: &Arc<Shared>, link: &Arc<Link>) -> Result<Self, NoEntry> {
-        shared.sessions.enter(link)?;
+    pub(crate) async fn begin(shared: &Arc<Shared>, link: &Arc<Link>, connect: &mut Connect) -> Result<Self, NoEntry> {
+        let old = shared.sessions.enter(link)?;
         shared.counters.sessions.fetch_add(1, Ordering::Relaxed);
         // From here on the drop below undoes it.
-        let member = Self { shared: shared.clone(), link: link.clone(), end: End::ConnectionLost };
+        let will = connect.will.take();
+        let mut member =
+            Self { shared: shared.clone(), link: link.clone(), resumed: false, will, end: End::ConnectionLost };
+        if let Some(old) = old {
+            member.resumed = !connect.clean && kept::resume(shared, &old, link, connect.version);
+            kept::discard(shared, &old);
+        }
+        if member.resumed || !connect.life.is_zero() {
+            link.keep(connect.version, connect.life, shared.mqtt.session_messages_max);
+        }
         presence::connected(shared, link);
         match member.change(LinkState::Up) {
             Some(Ok(Submitted::Full(queued))) => queued.await.map_err(|Stopped| NoEntry::Stopping)?,
@@ -38,6 +53,20 @@ impl Membership {
     /// Says why it will be over.
     pub(crate) fn ends(&mut self, end: End) {
         self.end = end;
+    }
+
+    /// Lets the session wait for its client if it is kept, or ends it. What is left of the will is said now.
+    fn part(&mut self) {
+        let delay = self.will.as_ref().map(|will| will.delay);
+        if self.end.keeps_session()
+            && let Some(life) = self.link.retire(&mut self.will)
+            && kept::park(&self.shared, &self.link, life, delay)
+        {
+            return;
+        }
+        self.shared.sessions.leave(&self.link);
+        self.shared.sessions.forget(&self.shared, &self.link);
+        kept::discard(&self.shared, &self.link);
     }
 
     /// `None` for those that speak for no thing.
@@ -56,9 +85,15 @@ impl Drop for Membership {
     fn drop(&mut self) {
         // Nothing is delivered to it from here on, and whoever waits for room in its queue gives up.
         self.link.end(self.end);
-        self.shared.sessions.leave(&self.link);
+        if !self.end.says_will() {
+            self.will = None;
+        }
+        self.part();
         self.shared.counters.sessions.fetch_sub(1, Ordering::Relaxed);
         presence::disconnected(&self.shared, &self.link, self.end);
+        if let Some(will) = self.will.take() {
+            will.publish(&self.shared, &self.link.caller, self.link.session);
+        }
         if let Some(Ok(Submitted::Full(queued))) = self.change(LinkState::Down)
             && tokio::runtime::Handle::try_current().is_ok()
         {

@@ -1,12 +1,12 @@
 //! Subscriptions that span things: a reader of the bus beside the connection, made at the first such subscription.
 
-use super::link::Link;
+use super::link::{Link, Sent};
 use super::outbox::Outgoing;
 use crate::bridge::Shared;
 use muster_bus::{Message, ObserverLink, Stopped};
 use muster_wire::filter::TopicFilter;
 use std::sync::Arc;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tracing::debug;
 
 /// SUBSCRIBE packets that wait; each is one entry. Past it the connection is not read.
@@ -14,8 +14,13 @@ const COMMANDS_MAX: usize = 8;
 
 /// What the connection tells its reader.
 pub(crate) enum Command {
-    Subscribe { filter: TopicFilter, send_retained: bool },
+    Subscribe {
+        filter: TopicFilter,
+        send_retained: bool,
+    },
     Unsubscribe(TopicFilter),
+    /// Everything before has happened: nothing that is said from now on is missed.
+    Done(oneshot::Sender<()>),
 }
 
 /// Starts a reader. It ends when the returned sender is dropped or the connection is over.
@@ -26,18 +31,23 @@ pub(crate) fn start(shared: &Arc<Shared>, link: &Arc<Link>) -> Result<mpsc::Send
     Ok(commands)
 }
 
-async fn read(shared: Arc<Shared>, link: Arc<Link>, mut reader: ObserverLink, mut inbox: mpsc::Receiver<Vec<Command>>) {
+async fn read(
+    shared: Arc<Shared>,
+    mut link: Arc<Link>,
+    mut reader: ObserverLink,
+    mut inbox: mpsc::Receiver<Vec<Command>>,
+) {
     loop {
         let alive = tokio::select! {
             // Cancel-safe: recv() keeps its message.
             commands = inbox.recv() => match commands {
-                Some(commands) => obey(&shared, &link, &mut reader, commands).await,
+                Some(commands) => obey(&shared, &mut link, &mut reader, commands).await,
                 None => false,
             },
             // Cancel-safe, as its documentation says.
             message = reader.next() => match message {
                 // Waiting for room here is what makes the bus forget the oldest messages of a slow reader.
-                Ok(message) => forward(&link, message).await,
+                Ok(message) => forward(&mut link, message).await,
                 Err(Stopped) => false,
             },
         };
@@ -48,38 +58,57 @@ async fn read(shared: Arc<Shared>, link: Arc<Link>, mut reader: ObserverLink, mu
     }
 }
 
-async fn obey(shared: &Shared, link: &Link, reader: &mut ObserverLink, commands: Vec<Command>) -> bool {
+async fn obey(shared: &Shared, link: &mut Arc<Link>, reader: &mut ObserverLink, commands: Vec<Command>) -> bool {
+    let mut stored = Vec::new();
     for command in commands {
-        match command {
+        let done = match command {
             Command::Subscribe { filter, send_retained } => {
-                if reader.subscribe(&filter).is_err() {
-                    return false;
-                }
+                let subscribed = reader.subscribe(&filter);
                 if send_retained {
-                    for message in shared.bus.retained(&filter) {
-                        if !forward(link, message).await {
-                            return false;
-                        }
-                    }
+                    stored.push(filter);
                 }
+                subscribed
             }
-            Command::Unsubscribe(filter) => {
-                if reader.unsubscribe(&filter).is_err() {
-                    return false;
-                }
+            Command::Unsubscribe(filter) => reader.unsubscribe(&filter),
+            Command::Done(done) => {
+                // Who asked may be gone.
+                let _ = done.send(());
+                Ok(())
+            }
+        };
+        if done.is_err() {
+            return false;
+        }
+    }
+    // After the word that all is done, so that the client hears of its subscription first.
+    for filter in stored {
+        for message in shared.bus.retained(&filter) {
+            if !forward(link, message).await {
+                return false;
             }
         }
     }
     true
 }
 
-async fn forward(link: &Link, message: Arc<Message>) -> bool {
-    match link.granted(&message.topic) {
-        Some(granted) => {
-            let qos = granted.min(message.qos);
-            link.send(Outgoing { message, qos }).await
+/// `false` when nobody is left to send it to.
+async fn forward(link: &mut Arc<Link>, message: Arc<Message>) -> bool {
+    let retain = message.retained;
+    let mut outgoing = Outgoing { qos: message.qos, message, retain };
+    loop {
+        if let Some(granted) = link.granted(&outgoing.message.topic) {
+            outgoing.qos = granted.min(outgoing.qos);
+        } else if link.is_online() {
+            // Unsubscribed meanwhile.
+            return true;
         }
-        // Unsubscribed meanwhile.
-        None => true,
+        match link.send(outgoing).await {
+            Sent::Done => return true,
+            Sent::Over => return false,
+            Sent::Moved(next, same) => {
+                *link = next;
+                outgoing = same;
+            }
+        }
     }
 }

@@ -11,6 +11,8 @@ pub(crate) struct Outgoing {
     pub(crate) message: Arc<Message>,
     /// The lower of what the message wishes and the subscription was granted.
     pub(crate) qos: Qos,
+    /// The packet's RETAIN flag.
+    pub(crate) retain: bool,
 }
 
 /// A QoS 1 message did not fit.
@@ -34,15 +36,49 @@ impl Outbox {
         self.messages.len() >= OUTBOX_MESSAGES_MAX / 2 || self.bytes >= OUTBOX_BYTES_MAX / 2
     }
 
+    /// Whether a message of this weight fits without dropping another.
+    pub(crate) fn has_room_for(&self, weight: usize) -> bool {
+        self.messages.len() < OUTBOX_MESSAGES_MAX && self.bytes + weight <= OUTBOX_BYTES_MAX
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// All of it, in order.
+    pub(crate) fn into_messages(self) -> VecDeque<Outgoing> {
+        self.messages
+    }
+
+    /// The oldest message.
+    pub(crate) fn pop(&mut self) -> Option<Outgoing> {
+        let oldest = self.messages.pop_front()?;
+        self.bytes -= oldest.message.weight();
+        Some(oldest)
+    }
+
+    /// Makes a message the oldest again.
+    pub(crate) fn put_back(&mut self, outgoing: Outgoing) {
+        self.bytes += outgoing.message.weight();
+        self.messages.push_front(outgoing);
+    }
+
+    /// Forgets what is not worth keeping for a client that is not there, and returns the bytes of what is left.
+    pub(crate) fn keep_guaranteed(&mut self) -> usize {
+        self.messages.retain(|waiting| waiting.qos == Qos::AtLeastOnce);
+        self.bytes = self.messages.iter().map(|waiting| waiting.message.weight()).sum();
+        self.bytes
+    }
+
     /// Adds a message and returns how many were dropped for it. A full queue loses its oldest QoS 0 messages, or a new
     /// one of QoS 0; a QoS 1 message that does not fit then is an overflow.
     pub(crate) fn push(&mut self, outgoing: Outgoing) -> Result<usize, Overflow> {
-        let weight = weight(&outgoing.message);
+        let weight = outgoing.message.weight();
         let mut dropped = 0;
         while self.messages.len() >= OUTBOX_MESSAGES_MAX || self.bytes + weight > OUTBOX_BYTES_MAX {
             let oldest = self.messages.iter().position(|waiting| waiting.qos == Qos::AtMostOnce);
             match oldest.and_then(|at| self.messages.remove(at)) {
-                Some(lost) => self.bytes -= self::weight(&lost.message),
+                Some(lost) => self.bytes -= lost.message.weight(),
                 None if outgoing.qos == Qos::AtMostOnce => return Ok(dropped + 1),
                 None => return Err(Overflow),
             }
@@ -63,7 +99,7 @@ impl Outbox {
             }
             let Some(next) = self.messages.pop_front() else { break };
             permits -= usize::from(next.qos == Qos::AtLeastOnce);
-            let weight = weight(&next.message);
+            let weight = next.message.weight();
             self.bytes -= weight;
             bytes += weight;
             taken.push(next);
@@ -74,17 +110,13 @@ impl Outbox {
     }
 }
 
-fn weight(message: &Message) -> usize {
-    message.topic.len() + message.payload.len()
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn outgoing(topic: usize, bytes: usize, qos: Qos) -> Outgoing {
-        Outgoing { message: Arc::new(Message::new(topic, vec![0; bytes])), qos }
+        Outgoing { message: Arc::new(Message::new(topic, vec![0; bytes])), qos, retain: false }
     }
 
     fn topics(outbox: &mut Outbox, permits: usize) -> Vec<String> {

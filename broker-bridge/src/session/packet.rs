@@ -5,12 +5,14 @@
 
 use super::end::{End, Violation};
 use super::frame::Frame;
+use super::link::Granted;
 use bytes::Bytes;
 use mqtt_protocol_core::mqtt::packet::{Property, Qos as MqttQos, RetainHandling, SubEntry, v3_1_1, v5_0};
 use mqtt_protocol_core::mqtt::result_code::{DisconnectReasonCode as Code, MqttError};
-use muster_bus::Qos;
-use muster_wire::limits::PAYLOAD_BYTES_MAX;
+use muster_bus::{Properties, Qos};
+use muster_wire::limits::{MESSAGE_EXPIRY_MAX, PAYLOAD_BYTES_MAX};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The two versions of MQTT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,17 +36,73 @@ pub(crate) enum Incoming {
         filters: Vec<Box<str>>,
     },
     Ping,
-    Goodbye,
+    Goodbye {
+        /// The will is published all the same.
+        with_will: bool,
+        /// The session shall wait so long, in seconds, and not as CONNECT said.
+        session_expiry: Option<u32>,
+    },
 }
 
 #[derive(Debug)]
 pub(crate) struct Publish {
+    /// Empty when `alias` names it.
     pub(crate) topic: Box<str>,
     pub(crate) payload: Bytes,
     /// `None` for QoS 0.
     pub(crate) packet_id: Option<u16>,
-    pub(crate) response_topic: Option<Box<str>>,
+    pub(crate) retain: bool,
+    pub(crate) said: Said,
+}
+
+/// The properties of a publish or a will.
+#[derive(Debug, Default)]
+pub(crate) struct Said {
+    pub(crate) alias: Option<u16>,
     pub(crate) correlation: Option<Bytes>,
+    /// The message's life in seconds.
+    pub(crate) expiry: Option<u32>,
+    /// The delay of a will in seconds.
+    pub(crate) delay: u32,
+    /// What is forwarded as it is; its time is not set yet.
+    pub(crate) properties: Option<Box<Properties>>,
+}
+
+impl Said {
+    /// Sorts the properties of a publish or a will.
+    pub(crate) fn new(props: &[Property]) -> Result<Self, End> {
+        let mut said = Self::default();
+        for prop in props {
+            match prop {
+                Property::TopicAlias(alias) => said.alias = Some(alias.val()),
+                Property::CorrelationData(data) => said.correlation = Some(Bytes::copy_from_slice(data.val())),
+                Property::MessageExpiryInterval(seconds) => said.expiry = Some(seconds.val()),
+                Property::WillDelayInterval(seconds) => said.delay = seconds.val(),
+                Property::SubscriptionIdentifier(_) => return Err(violation(Code::ProtocolError, "subscription id")),
+                Property::PayloadFormatIndicator(format) => {
+                    said.forwarded().is_text = Some(format.val() == 1);
+                }
+                Property::ContentType(text) => said.forwarded().content_type = Some(text.val().into()),
+                Property::ResponseTopic(topic) if topic.val().contains(['+', '#']) => {
+                    return Err(violation(Code::ProtocolError, "wildcard in a response topic"));
+                }
+                Property::ResponseTopic(topic) => said.forwarded().response_topic = Some(topic.val().into()),
+                Property::UserProperty(pair) => said.forwarded().user.push((pair.key().into(), pair.val().into())),
+                _ => {}
+            }
+        }
+        Ok(said)
+    }
+
+    fn forwarded(&mut self) -> &mut Properties {
+        self.properties.get_or_insert_default()
+    }
+
+    /// How long the message lives: at least a second, at most [`MESSAGE_EXPIRY_MAX`], as AWS IoT Core has it.
+    pub(crate) fn life(&self) -> Option<Duration> {
+        let life = |seconds: u32| Duration::from_secs(seconds.into()).clamp(Duration::from_secs(1), MESSAGE_EXPIRY_MAX);
+        self.expiry.map(life)
+    }
 }
 
 /// One subscription wish.
@@ -52,7 +110,7 @@ pub(crate) struct Publish {
 pub(crate) struct Wish {
     pub(crate) filter: Box<str>,
     /// What is granted: QoS 2 becomes 1.
-    pub(crate) qos: Qos,
+    pub(crate) granted: Granted,
     pub(crate) retained: Retained,
 }
 
@@ -97,21 +155,18 @@ fn publish(version: Version, flags: u8, body: &[u8]) -> Result<Publish, End> {
     if flags & 0b1110 == 0b1000 {
         return Err(violation(Code::MalformedPacket, "DUP with QoS 0"));
     }
-    if flags & 1 == 1 {
-        return Err(violation(Code::RetainNotSupported, "RETAIN on a publish"));
-    }
     let shared = Arc::<[u8]>::from(body);
-    let (topic, payload, qos, packet_id, props) = match version {
+    let (topic, payload, qos, packet_id, said) = match version {
         Version::V3 => {
             let (packet, _) = v3_1_1::Publish::parse(flags, shared).map_err(broken)?;
             let packet_id = packet.packet_id();
-            (packet.topic_name().into(), copy(packet.payload().as_slice())?, packet.qos(), packet_id, Vec::new())
+            (packet.topic_name().into(), copy(packet.payload().as_slice())?, packet.qos(), packet_id, Said::default())
         }
         Version::V5 => {
             let (packet, _) = v5_0::Publish::parse(flags, shared).map_err(broken)?;
             let packet_id = packet.packet_id();
-            let props = packet.props().clone();
-            (packet.topic_name().into(), copy(packet.payload().as_slice())?, packet.qos(), packet_id, props)
+            let said = Said::new(packet.props())?;
+            (packet.topic_name().into(), copy(packet.payload().as_slice())?, packet.qos(), packet_id, said)
         }
     };
     let packet_id = match (qos, packet_id) {
@@ -119,17 +174,7 @@ fn publish(version: Version, flags: u8, body: &[u8]) -> Result<Publish, End> {
         (_, Some(id)) if id != 0 => Some(id),
         _ => return Err(violation(Code::ProtocolError, "packet id 0")),
     };
-    let mut publish = Publish { topic, payload, packet_id, response_topic: None, correlation: None };
-    for prop in &props {
-        match prop {
-            Property::ResponseTopic(topic) => publish.response_topic = Some(topic.val().into()),
-            Property::CorrelationData(data) => publish.correlation = Some(Bytes::copy_from_slice(data.val())),
-            Property::TopicAlias(_) => return Err(violation(Code::TopicAliasInvalid, "topic alias")),
-            Property::SubscriptionIdentifier(_) => return Err(violation(Code::ProtocolError, "subscription id")),
-            _ => {}
-        }
-    }
-    Ok(publish)
+    Ok(Publish { topic, payload, packet_id, retain: flags & 1 == 1, said })
 }
 
 fn copy(payload: &[u8]) -> Result<Bytes, End> {
@@ -187,7 +232,8 @@ fn wish(entry: &SubEntry) -> Wish {
         RetainHandling::SendRetainedIfNotExists => Retained::SendIfNew,
         RetainHandling::DoNotSendRetained => Retained::DoNotSend,
     };
-    Wish { filter: entry.topic_filter().into(), qos, retained }
+    let granted = Granted { qos, no_local: options.nl(), retain_as_published: options.rap() };
+    Wish { filter: entry.topic_filter().into(), granted, retained }
 }
 
 fn unsubscribe(version: Version, body: &[u8]) -> Result<Incoming, End> {
@@ -212,13 +258,19 @@ fn unsubscribe(version: Version, body: &[u8]) -> Result<Incoming, End> {
 
 fn goodbye(version: Version, body: &[u8]) -> Result<Incoming, End> {
     if version == Version::V3 {
-        return whole(0, body).map(|()| Incoming::Goodbye);
+        return whole(0, body).map(|()| Incoming::Goodbye { with_will: false, session_expiry: None });
     }
     let (packet, read) = v5_0::Disconnect::parse(body).map_err(broken)?;
     whole(read, body)?;
+    let session_expiry = packet.props().as_ref().and_then(|props| {
+        props.iter().find_map(|prop| match prop {
+            Property::SessionExpiryInterval(seconds) => Some(seconds.val()),
+            _ => None,
+        })
+    });
     match packet.reason_code() {
-        // 0x04 asks for the will, which is not published; it is still the client's own wish to go.
-        None | Some(Code::NormalDisconnection | Code::DisconnectWithWillMessage) => Ok(Incoming::Goodbye),
+        None | Some(Code::NormalDisconnection) => Ok(Incoming::Goodbye { with_will: false, session_expiry }),
+        Some(Code::DisconnectWithWillMessage) => Ok(Incoming::Goodbye { with_will: true, session_expiry }),
         // An error of the client's making ends the session like any broken connection, without a reply.
         Some(_) => Err(End::ConnectionLost),
     }
@@ -259,9 +311,8 @@ mod tests {
         refused(V5, 0x34, b"\0\x01t\0\x01\0", 0x9b); // QoS 2
         refused(V5, 0x36, b"\0\x01t\0\x01\0", 0x81); // QoS 3
         refused(V5, 0x38, b"\0\x01t\0", 0x81); // DUP, QoS 0
-        refused(V5, 0x31, b"\0\x01t\0", 0x9a); // RETAIN
         refused(V5, 0x32, b"\0\x01t\0\0\0", 0x82); // packet id 0
-        refused(V5, 0x32, b"\0\x01t\0\x01\x03\x23\0\x01", 0x94); // topic alias
+        refused(V5, 0x30, b"\0\x01t\x04\x08\0\x01+", 0x82); // wildcard in a response topic
         refused(V5, 0x30, b"\0\x01t\x02\x0b\x01", 0x82); // subscription id
         refused(V5, 0x82, b"\0\x01\x02\x0b\x01\0\x01t\0", 0xa1); // subscription id
         refused(V3, 0x80, b"\0\x01\0\x01t\0", 0x81); // flags of SUBSCRIBE
@@ -293,7 +344,8 @@ mod tests {
             panic!("not a publish")
         };
         assert_eq!((&*publish.topic, &publish.payload[..], publish.packet_id), ("t", &b"payload"[..], Some(7)));
-        assert_eq!((publish.response_topic.as_deref(), publish.correlation.as_deref()), (Some("r"), Some(&[1, 2][..])));
+        let response_topic = publish.said.properties.and_then(|said| said.response_topic);
+        assert_eq!((response_topic.as_deref(), publish.said.correlation.as_deref()), (Some("r"), Some(&[1, 2][..])));
     }
 
     #[test]

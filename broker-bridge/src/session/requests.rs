@@ -1,52 +1,83 @@
 //! What a client asks for: publish, subscribe, unsubscribe. Every one passes the policy.
 
+use super::alias::NoAlias;
 use super::connection::{Connection, tag};
 use super::encode;
 use super::end::{End, Violation};
+use super::link::{Granted, Share};
 use super::observer::{self, Command};
+use super::pace::Pace;
 use super::packet::{Publish, Retained, Version, Wish};
+use crate::application::groups::NoGroup;
+use crate::bridge::Shared;
 use crate::counters::count;
-use crate::policy::{Action, Decision, REPLIES, may};
+use crate::policy::{Decision, REPLIES, may_publish, may_subscribe};
 use mqtt_protocol_core::mqtt::result_code::{SubackReasonCode, UnsubackReasonCode};
-use muster_bus::{Inbound, Qos, Request, Requests, ResponseTo, Stopped, Submitted};
-use muster_wire::filter::{FilterError, TopicFilter};
-use muster_wire::limits::{FILTERS_PER_SUBSCRIBE_MAX, SUBSCRIPTIONS_PER_CONNECTION_MAX};
-use muster_wire::topic::Topic;
+use muster_bus::{Deliveries, Inbound, Message, Qos, Request, Requests, ResponseTo, Stopped, Submitted};
+use muster_wire::filter::Subscribed;
+use muster_wire::limits::CLIENT_TOKEN_BYTES_MAX;
+use muster_wire::time::Timestamp;
+use muster_wire::topic::{JobsTopic, JobsVerb, Topic, TopicError, jobs_rejection};
+use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::oneshot;
 use tracing::info;
 
 const NOT_AUTHORIZED: u8 = 0x87;
 const TOPIC_NAME_INVALID: u8 = 0x90;
+const QUOTA_EXCEEDED: u8 = 0x97;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    /// Hands a publish to the service. Its PUBACK is sent when the service has answered.
-    pub(super) fn publish(&mut self, publish: Publish) {
+    /// Hands a publish to the service, or to those who listen to an application's topic.
+    pub(super) fn publish(&mut self, mut publish: Publish) {
         let shared = self.member.shared.clone();
         let link = self.link().clone();
         let caller = &link.caller;
         count(&shared.counters.published);
+        self.slow_down(Pace::publish);
+        if publish.payload.len() > shared.mqtt.payload_bytes_max {
+            return self.close(End::Violation(Violation { code: 0x95, what: "payload" }));
+        }
+        if let Some(alias) = publish.said.alias {
+            match self.aliases.get_or_insert_default().hear(alias, publish.topic) {
+                Ok(topic) => publish.topic = topic,
+                Err(NoAlias) => return self.close(End::Violation(Violation { code: 0x94, what: "topic alias" })),
+            }
+        }
         let topic = match Topic::parse(&publish.topic) {
             Ok(topic) => topic,
-            Err(error) => {
-                info!(identity = %caller.identity, %error, "publish to no topic of the service");
-                return self.deny(&publish, TOPIC_NAME_INVALID);
-            }
+            Err(error) => return self.no_topic(&publish, &error),
         };
-        let response = match (&topic, publish.response_topic.as_deref()) {
+        if may_publish(&shared.mqtt, caller, &topic) == Decision::Deny {
+            info!(identity = %caller.identity, topic = %publish.topic, "publish denied");
+            return self.deny(&publish, NOT_AUTHORIZED);
+        }
+        if let Topic::Application(_) = topic {
+            return self.spread(publish);
+        }
+        if publish.retain {
+            return self.close(End::Violation(Violation { code: 0x9a, what: "RETAIN on a topic of the service" }));
+        }
+        let response = match (&topic, publish.said.properties.as_ref().and_then(|said| said.response_topic.as_deref()))
+        {
             (Topic::Operator { .. }, Some(wish)) if !own_reply(wish, &caller.client_id) => {
                 info!(identity = %caller.identity, topic = wish, "response topic is not the client's own");
                 return self.deny(&publish, NOT_AUTHORIZED);
             }
             (Topic::Operator { .. }, Some(wish)) => {
-                Some(ResponseTo { topic: wish.into(), correlation: publish.correlation.clone() })
+                Some(ResponseTo { topic: wish.into(), correlation: publish.said.correlation.clone() })
             }
             // Devices match answers by client token.
             _ => None,
         };
-        if may(&caller.identity, &caller.client_id, Action::Publish(&topic)) == Decision::Deny {
-            info!(identity = %caller.identity, topic = %publish.topic, "publish denied");
-            return self.deny(&publish, NOT_AUTHORIZED);
+        // A request is a publish like any other: who subscribed to its topic gets it.
+        if let Topic::Shadow { thing, .. } | Topic::Jobs { thing, .. } = &topic
+            && shared.bus.wanted(thing, &publish.topic)
+        {
+            let (topic, payload) = (publish.topic.clone(), publish.payload.clone());
+            let copy = Publish { topic, payload, said: std::mem::take(&mut publish.said), ..publish };
+            shared.bus.deliver(thing, &Arc::new(message(copy, &shared, link.session)));
         }
         self.sequence += 1;
         let request = Request {
@@ -61,8 +92,49 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.requests += 1;
         match shared.bus.submit(Inbound::Request(request)) {
             Ok(Submitted::Queued) => {}
-            Ok(Submitted::Full(queued)) => self.waiting = Some(queued),
+            Ok(Submitted::Full(queued)) => {
+                self.waiting = Some(Box::pin(async move { queued.await.map(|()| Vec::new()) }))
+            }
             Err(Stopped) => self.close(End::Shutdown),
+        }
+    }
+
+    /// Sends a message on an application's topic to those who want it. Its PUBACK says that it was handed to them.
+    fn spread(&mut self, publish: Publish) {
+        let shared = self.member.shared.clone();
+        let packet_id = publish.packet_id;
+        let message = message(publish, &shared, self.link().session);
+        if message.retain
+            && let Err(error) = shared.sessions.applications.retain(&message, shared.clock.now())
+        {
+            count(&shared.counters.retained_refused);
+            info!(identity = %self.link().caller.identity, topic = %message.topic, %error, "not retained");
+            return match (self.version, packet_id) {
+                (Version::V5, Some(packet_id)) => encode::puback(&mut self.output, packet_id, QUOTA_EXCEEDED),
+                _ => self.close(End::Throttled),
+            };
+        }
+        shared.bus.spread(&Arc::new(message));
+        if let Some(packet_id) = packet_id {
+            encode::puback(&mut self.output, packet_id, 0);
+        }
+    }
+
+    /// A publish on a topic that the service does not have. In the jobs of a thing that is answered, as AWS IoT Core does.
+    fn no_topic(&mut self, publish: &Publish, error: &TopicError) {
+        let link = self.link().clone();
+        let caller = &link.caller;
+        info!(identity = %caller.identity, %error, "publish to no topic of the service");
+        let TopicError::UnknownJobsApi { thing, topic } = error else { return self.deny(publish, TOPIC_NAME_INVALID) };
+        let own = JobsTopic::Request(JobsVerb::GetPending);
+        let neighbour = Topic::Jobs { thing: thing.clone(), verb: own };
+        if may_publish(&self.member.shared.mqtt, caller, &neighbour) == Decision::Deny {
+            return self.deny(publish, NOT_AUTHORIZED);
+        }
+        let rejection = invalid_topic(topic, &publish.payload, self.member.shared.clock.now());
+        link.tell(Message::new(jobs_rejection(topic), rejection));
+        if let Some(packet_id) = publish.packet_id {
+            encode::puback(&mut self.output, packet_id, 0);
         }
     }
 
@@ -78,112 +150,216 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Answers a SUBSCRIBE, filter by filter.
     pub(super) fn subscribe(&mut self, packet_id: u16, wishes: Vec<Wish>) {
-        if wishes.len() > FILTERS_PER_SUBSCRIBE_MAX {
+        if wishes.len() > self.member.shared.mqtt.filters_per_subscribe_max {
             info!(identity = %self.link().caller.identity, filters = wishes.len(), "too many filters in one SUBSCRIBE");
             let codes = vec![SubackReasonCode::QuotaExceeded; wishes.len()];
             return encode::suback(&mut self.output, self.version, packet_id, codes);
         }
-        let mut commands = Vec::new();
+        let mut follows = Follows::default();
         let mut codes = Vec::with_capacity(wishes.len());
         for wish in wishes {
-            let code = self.grant(&wish, &mut commands);
+            let code = self.grant(&wish, &mut follows);
             if code == SubackReasonCode::NotAuthorized && self.version == Version::V3 {
                 // 3.1.1 has no code for it; AWS IoT Core closes the connection, and SDKs expect that.
                 return self.close(End::Forbidden);
             }
             codes.push(code);
         }
-        encode::suback(&mut self.output, self.version, packet_id, codes);
-        self.tell_observer(commands);
+        let mut suback = Vec::new();
+        let plain = follows.commands.is_empty();
+        encode::suback(if plain { &mut self.output } else { &mut suback }, self.version, packet_id, codes);
+        for (message, qos) in follows.stored {
+            self.link().send_stored(&message, qos);
+        }
+        if !plain {
+            self.tell_observer(follows.commands, suback);
+        }
     }
 
-    fn grant(&mut self, wish: &Wish, commands: &mut Vec<Command>) -> SubackReasonCode {
+    fn grant(&mut self, wish: &Wish, follows: &mut Follows) -> SubackReasonCode {
         let link = self.link().clone();
+        let shared = self.member.shared.clone();
         let caller = &link.caller;
-        let filter = match TopicFilter::new(&wish.filter) {
-            Ok(filter) => filter,
-            Err(FilterError::Shared(_)) => return SubackReasonCode::SharedSubscriptionsNotSupported,
-            Err(_) => return SubackReasonCode::TopicFilterInvalid,
-        };
-        if may(&caller.identity, &caller.client_id, Action::Subscribe(&filter)) == Decision::Deny {
-            count(&self.member.shared.counters.denied);
-            info!(identity = %caller.identity, %filter, "subscription denied");
+        let Ok(subscribed) = Subscribed::parse(&wish.filter) else { return SubackReasonCode::TopicFilterInvalid };
+        if may_subscribe(&shared.mqtt, caller, subscribed.filter()) == Decision::Deny {
+            count(&shared.counters.denied);
+            info!(identity = %caller.identity, filter = %subscribed, "subscription denied");
             return SubackReasonCode::NotAuthorized;
         }
-        let (subscriptions, known) = link.subscriptions(&filter);
-        if !known && subscriptions >= SUBSCRIPTIONS_PER_CONNECTION_MAX {
+        let (subscriptions, known) = link.subscriptions(&subscribed);
+        if !known && subscriptions >= shared.mqtt.subscriptions_max {
             info!(identity = %caller.identity, subscriptions, "too many subscriptions of one connection");
             return SubackReasonCode::QuotaExceeded;
         }
-        let new = match filter.thing() {
-            Some(thing) => {
-                let new = link.subscribe(filter, wish.qos);
-                self.member.shared.sessions.listen(thing, &link);
-                new
-            }
+        let granted = wish.granted;
+        let filter = match subscribed {
+            Subscribed::Own(filter) => filter,
+            shared_one @ Subscribed::Shared { .. } => return self.join(shared_one, granted),
+        };
+        let send_stored = |new| match wish.retained {
+            Retained::Send => true,
+            Retained::SendIfNew => new,
+            Retained::DoNotSend => false,
+        };
+        let new = if filter.thing().is_some() {
+            let new = link.subscribe(filter.clone(), granted);
+            shared.sessions.listen(&filter, &link);
+            new
+        } else if filter.as_str().starts_with(REPLIES) {
             // Replies are sent to the connection that asked, subscribed or not.
-            None if filter.as_str().starts_with(REPLIES) => link.subscribe(filter, wish.qos),
-            None => {
-                if self.observer.is_none() {
-                    match observer::start(&self.member.shared, &link) {
-                        Ok(commands) => self.observer = Some(commands),
-                        Err(Stopped) => return SubackReasonCode::ImplementationSpecificError,
-                    }
-                }
-                let new = link.subscribe(filter.clone(), wish.qos);
-                let send_retained = match wish.retained {
-                    Retained::Send => true,
-                    Retained::SendIfNew => new,
-                    Retained::DoNotSend => false,
-                };
-                commands.push(Command::Subscribe { filter, send_retained });
-                new
+            link.subscribe(filter, granted)
+        } else if filter.is_application() {
+            let new = link.subscribe(filter.clone(), granted);
+            shared.sessions.listen(&filter, &link);
+            // As AWS IoT Core does: a filter with a wildcard gets none.
+            if send_stored(new)
+                && !filter.has_wildcard()
+                && let Some(stored) = shared.sessions.applications.retained_message(filter.as_str(), shared.clock.now())
+            {
+                follows.stored.push((stored, granted.qos));
             }
+            new
+        } else {
+            if self.observer.is_none() {
+                match observer::start(&shared, &link) {
+                    Ok(commands) => {
+                        link.with_kept(|kept| kept.observer = Some(commands.clone()));
+                        self.observer = Some(commands);
+                    }
+                    Err(Stopped) => return SubackReasonCode::ImplementationSpecificError,
+                }
+            }
+            let new = link.subscribe(filter.clone(), granted);
+            follows.commands.push(Command::Subscribe { filter, send_retained: send_stored(new) });
+            new
         };
         tracing::debug!(identity = %caller.identity, filter = %wish.filter, new, "subscribed");
-        match wish.qos {
-            Qos::AtMostOnce => SubackReasonCode::GrantedQos0,
-            Qos::AtLeastOnce => SubackReasonCode::GrantedQos1,
+        success(granted.qos)
+    }
+
+    /// Makes this connection a member of a group.
+    fn join(&mut self, subscribed: Subscribed, granted: Granted) -> SubackReasonCode {
+        let (shared, link) = (self.member.shared.clone(), self.link().clone());
+        if granted.no_local || subscribed.filter().as_str().starts_with(REPLIES) {
+            // The standard forbids the first, and answers go to one client anyway.
+            return SubackReasonCode::TopicFilterInvalid;
+        }
+        match shared.sessions.applications.groups.join(&shared, &subscribed, &link, granted.qos) {
+            Ok(group) => {
+                tracing::debug!(identity = %link.caller.identity, filter = %subscribed, "subscribed in a group");
+                link.share(Share { subscribed, group });
+                success(granted.qos)
+            }
+            Err(NoGroup::Full) => SubackReasonCode::QuotaExceeded,
+            Err(NoGroup::Stopped) => SubackReasonCode::ImplementationSpecificError,
         }
     }
 
     /// Answers an UNSUBSCRIBE.
     pub(super) fn unsubscribe(&mut self, packet_id: u16, filters: &[Box<str>]) {
         let link = self.link().clone();
+        let shared = self.member.shared.clone();
         let mut commands = Vec::new();
         let mut codes = Vec::with_capacity(filters.len());
-        for filter in filters {
-            let Some(filter) = link.unsubscribe(filter) else {
+        for text in filters {
+            if let Ok(subscribed @ Subscribed::Shared { .. }) = Subscribed::parse(text) {
+                let known = link.unshare(&subscribed);
+                shared.sessions.applications.groups.leave(&shared, &subscribed, &link);
+                codes.push(if known { UnsubackReasonCode::Success } else { UnsubackReasonCode::NoSubscriptionExisted });
+                continue;
+            }
+            let Some(filter) = link.unsubscribe(text) else {
                 codes.push(UnsubackReasonCode::NoSubscriptionExisted);
                 continue;
             };
             codes.push(UnsubackReasonCode::Success);
             match filter.thing() {
-                Some(thing) if !link.things().contains(&thing) => self.member.shared.sessions.ignore(thing, &link),
-                Some(_) => {}
+                Some(thing) if link.is_about(&thing) => {}
+                Some(_) => shared.sessions.ignore(&filter, &link),
+                None if filter.is_application() => shared.sessions.ignore(&filter, &link),
                 None if filter.as_str().starts_with(REPLIES) => {}
                 None => commands.push(Command::Unsubscribe(filter)),
             }
         }
         encode::unsuback(&mut self.output, self.version, packet_id, codes);
-        self.tell_observer(commands);
+        if !commands.is_empty() {
+            self.tell_observer(commands, Vec::new());
+        }
     }
 
-    fn tell_observer(&mut self, commands: Vec<Command>) {
-        let Some(observer) = &self.observer else { return };
-        if commands.is_empty() {
-            return;
-        }
-        match observer.try_send(commands) {
-            Ok(()) => {}
-            Err(TrySendError::Full(commands)) => {
-                let observer = observer.clone();
-                self.waiting = Some(Box::pin(async move { observer.send(commands).await.map_err(|_| Stopped) }));
-            }
+    /// Sends commands to the reader beside this connection. What comes next is not read, no message leaves, and
+    /// `afterwards` is not said before the reader has obeyed: else the first message after a SUBACK could be missed.
+    fn tell_observer(&mut self, mut commands: Vec<Command>, afterwards: Vec<u8>) {
+        let Some(observer) = self.observer.clone() else { return };
+        let (done, obeyed) = oneshot::channel();
+        commands.push(Command::Done(done));
+        let sent = match observer.try_send(commands) {
+            Ok(()) => None,
+            Err(TrySendError::Full(commands)) => Some(commands),
             // The reader ended: this connection would miss messages without knowing.
-            Err(TrySendError::Closed(_)) => self.close(End::Failed),
-        }
+            Err(TrySendError::Closed(_)) => return self.close(End::Failed),
+        };
+        self.withholds = true;
+        self.waiting = Some(Box::pin(async move {
+            if let Some(commands) = sent {
+                observer.send(commands).await.map_err(|_| Stopped)?;
+            }
+            obeyed.await.map_err(|_| Stopped)?;
+            Ok(afterwards)
+        }));
     }
+}
+
+/// What happens after a SUBACK.
+#[derive(Default)]
+struct Follows {
+    /// For the reader beside the connection.
+    commands: Vec<Command>,
+    /// Retained messages of applications.
+    stored: Vec<(Arc<Message>, Qos)>,
+}
+
+fn success(qos: Qos) -> SubackReasonCode {
+    match qos {
+        Qos::AtMostOnce => SubackReasonCode::GrantedQos0,
+        Qos::AtLeastOnce => SubackReasonCode::GrantedQos1,
+    }
+}
+
+/// The message that a client published.
+fn message(publish: Publish, shared: &Shared, session: u64) -> Message {
+    let life = publish.said.life();
+    let mut properties = publish.said.properties;
+    if let Some(life) = life {
+        properties.get_or_insert_default().expires = Some(shared.clock.now().plus(life));
+    }
+    Message {
+        topic: publish.topic,
+        payload: publish.payload,
+        qos: if publish.packet_id.is_some() { Qos::AtLeastOnce } else { Qos::AtMostOnce },
+        retained: false,
+        retain: publish.retain,
+        origin: session,
+        correlation: publish.said.correlation,
+        properties,
+    }
+}
+
+/// The answer to a request that is no jobs API, with the client's token if it can be read.
+fn invalid_topic(topic: &str, payload: &[u8], now: Timestamp) -> Vec<u8> {
+    let token = serde_json::from_slice::<serde_json::Value>(payload).ok();
+    let token = token.and_then(|request| Some(request.get("clientToken")?.as_str()?.to_owned()));
+    let mut rejection = serde_json::json!({
+        "code": "InvalidTopic",
+        "message": format!("{topic} is no API of the jobs of a thing"),
+        "timestamp": now.epoch_seconds(),
+    });
+    if let (Some(token), Some(fields)) =
+        (token.filter(|token| token.len() <= CLIENT_TOKEN_BYTES_MAX), rejection.as_object_mut())
+    {
+        fields.insert("clientToken".to_owned(), token.into());
+    }
+    rejection.to_string().into_bytes()
 }
 
 /// Whether a response topic belongs to the client that names it.

@@ -1,5 +1,6 @@
-use crate::stage::{Stage, in_time};
-use muster_bus::Inbound;
+use crate::client::connect_packet;
+use crate::stage::{Stage, eventually, in_time};
+use muster_bus::{Deliveries, Inbound};
 use muster_certs::identity::Role;
 use muster_wire::enrol::{EnrolRequest, EnrolResponse, HostFacts};
 use muster_wire::id::{Sha256Hex, ThingName};
@@ -215,4 +216,63 @@ async fn the_agent_is_there_for_everybody() {
     for path in ["/agent/plan9-mips/muster-agent", "/agent/", "/agent/linux-x86_64/../../etc/passwd", "/other"] {
         ask(&stage, &config, "GET", path, &[], b"").await.rejected(404, RejectionCode::NotFound);
     }
+}
+
+/// The handshake; then CONNECT and SUBSCRIBE in two masked frames, the first of which ends in the middle of a packet.
+#[tokio::test]
+async fn mqtt_over_websocket_is_the_same_session() {
+    let stage = Stage::new().await;
+    let mut tls = stage.tls(stage.config(Role::Connector, "t1", &[])).await.unwrap();
+    tls.write_all(websocket_handshake("mqtt").as_bytes()).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(in_time(tls.read_u8()).await.unwrap());
+    }
+    let head = String::from_utf8(head).unwrap().to_lowercase();
+    assert!(head.starts_with("http/1.1 101 "), "{head}");
+    assert!(head.contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=") && head.contains("protocol: mqtt"));
+    let mut packets = connect_packet(4, "c1");
+    packets.extend_from_slice(&[0x82, 13, 0, 1, 0, 8]);
+    packets.extend_from_slice(b"app/t1/#\x01");
+    let (first, second) = packets.split_at(packets.len() - 3);
+    for part in [first, second] {
+        let mut frame = vec![0x82, 0x80 | part.len() as u8, 0, 0, 0, 0];
+        frame.extend_from_slice(part);
+        tls.write_all(&frame).await.unwrap();
+    }
+    let mut answer = [0; 13];
+    in_time(tls.read_exact(&mut answer)).await.unwrap();
+    assert_eq!(answer, [0x82, 4, 0x20, 2, 0, 0, 0x82, 5, 0x90, 3, 0, 1, 1]);
+    stage.bus.spread(&Arc::new(muster_bus::Message::new("app/t1/x", "hello")));
+    let mut message = [0; 2];
+    in_time(tls.read_exact(&mut message)).await.unwrap();
+    assert_eq!(message, [0x82, 19]);
+    // The text of a chat is no MQTT.
+    tls.write_all(&[0x81, 0x81, 0, 0, 0, 0, b'x']).await.unwrap();
+    eventually(|| stage.bridge.counters().sessions == 0).await;
+}
+
+#[tokio::test]
+async fn mqtt_over_websocket_needs_a_certificate_and_the_sub_protocol() {
+    let stage = Stage::new().await;
+    let known = stage.config(Role::Connector, "t1", &[b"http/1.1"]);
+    for (config, request, status) in [
+        (stage.anonymous(&[b"http/1.1"]), websocket_handshake("mqtt"), "401"),
+        (known.clone(), websocket_handshake("chat"), "400"),
+        (known, "GET /mqtt HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(), "426"),
+    ] {
+        let mut tls = stage.tls(config).await.unwrap();
+        tls.write_all(request.as_bytes()).await.unwrap();
+        let mut head = [0; 12];
+        in_time(tls.read_exact(&mut head)).await.unwrap();
+        assert_eq!(&head[9..], status.as_bytes(), "{request}");
+    }
+}
+
+fn websocket_handshake(protocol: &str) -> String {
+    format!(
+        "GET /mqtt HTTP/1.1\r\nHost: localhost\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+         Sec-WebSocket-Protocol: {protocol}\r\n\r\n"
+    )
 }

@@ -1,5 +1,7 @@
 use crate::client::{Client, Client5, connect_packet, v5};
+use crate::raw::Raw;
 use crate::stage::{Stage, in_time, settle};
+use muster_broker_bridge::MqttSettings;
 use muster_bus::{Answer, Deliveries, Message, Qos};
 use muster_certs::identity::Role;
 use muster_wire::id::ThingName;
@@ -9,7 +11,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[tokio::test]
-async fn the_largest_payload_passes_and_a_larger_one_ends_the_connection() {
+async fn b1_the_largest_payload_passes_and_a_larger_one_ends_the_connection() {
     let mut stage = Stage::new().await;
     let mut client = Client::connect(&stage, Role::Connector, "t1", "c1").await;
     client.publish("$aws/things/t1/shadow/update", &"x".repeat(PAYLOAD_BYTES_MAX)).await;
@@ -22,7 +24,7 @@ async fn the_largest_payload_passes_and_a_larger_one_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn subscriptions_are_bounded() {
+async fn b1_subscriptions_are_bounded() {
     let stage = Stage::new().await;
     let mut client = Client5::connect(&stage, Role::Connector, "t1", "c1").await;
     let granted = v5::SubscribeReasonCode::Success(v5::QoS::AtLeastOnce);
@@ -49,7 +51,7 @@ async fn subscriptions_are_bounded() {
 }
 
 #[tokio::test]
-async fn reading_pauses_while_too_many_requests_are_unanswered() {
+async fn b1_reading_pauses_while_too_many_requests_are_unanswered() {
     const MAX: usize = REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX;
     let mut stage = Stage::new().await;
     let mut tls = stage.tls(stage.config(Role::Connector, "t1", &[b"mqtt"])).await.unwrap();
@@ -84,7 +86,7 @@ async fn reading_pauses_while_too_many_requests_are_unanswered() {
 }
 
 #[tokio::test]
-async fn qos_1_messages_wait_for_acknowledgements_and_overflow_ends_the_connection() {
+async fn b1_qos_1_messages_wait_for_acknowledgements_and_overflow_ends_the_connection() {
     let stage = Stage::new().await;
     let mut tls = stage.tls(stage.config(Role::Connector, "t1", &[b"mqtt"])).await.unwrap();
     let mut packets = connect_packet(4, "c1");
@@ -120,4 +122,72 @@ async fn qos_1_messages_wait_for_acknowledgements_and_overflow_ends_the_connecti
     let _ = in_time(tls.read_to_end(&mut rest)).await;
     assert_eq!(stage.bridge.counters().throttled, 1);
     crate::stage::eventually(|| stage.bridge.counters().sessions == 0).await;
+}
+
+#[tokio::test]
+async fn b1_limits_that_are_settings_hold() {
+    let settings = MqttSettings {
+        payload_bytes_max: 1024,
+        subscriptions_max: 2,
+        filters_per_subscribe_max: 1,
+        connects_per_second_max: Some(1),
+        ..MqttSettings::default()
+    };
+    let stage = Stage::with_settings(settings).await;
+    let mut client = Raw::plain(&stage, Role::Connector, "t1", "c", 5).await;
+    let codes = [client.subscribe("app/t1/a", 1).await, client.subscribe("app/t1/b", 1).await];
+    assert_eq!((codes, client.subscribe("app/t1/c", 1).await), ([1, 1], 0x97));
+    client.send(0x82, b"\0\x09\0\0\x01a\x01\0\x01b\x01").await;
+    assert_eq!(client.next().await, Some((0x90, vec![0, 9, 0, 0x97, 0x97])), "two filters in one SUBSCRIBE");
+    assert_eq!(client.publish("app/t1/z", &"x".repeat(1024), false, &[]).await, 0);
+    client.say("app/t1/z", &"x".repeat(1025), false, &[]).await;
+    assert_eq!(client.next().await, Some((0xe0, vec![0x95, 0])), "packet too large");
+}
+
+#[tokio::test]
+async fn b1_a_pace_slows_the_reading_and_loses_nothing() {
+    let settings = MqttSettings { publishes_per_second_max: Some(20), ..MqttSettings::default() };
+    let stage = Stage::with_settings(settings).await;
+    let mut client = Raw::plain(&stage, Role::Connector, "t1", "c", 5).await;
+    let begun = tokio::time::Instant::now();
+    for _ in 0..30 {
+        client.say("app/t1/z", "x", false, &[]).await;
+    }
+    for _ in 0..30 {
+        assert_eq!(client.next().await.expect("a PUBACK").0, 0x40);
+    }
+    assert!(begun.elapsed().as_millis() >= 400, "ten more than a second's worth: {:?}", begun.elapsed());
+    assert!(stage.bridge.counters().paced > 0);
+}
+
+#[tokio::test]
+async fn b1_topics_have_256_bytes_and_seven_slashes() {
+    let stage = Stage::new().await;
+    let mut client = Raw::plain(&stage, Role::Connector, "t1", "c", 5).await;
+    let long = format!("app/t1/{}", "x".repeat(249));
+    let (longer, deep, deeper) = (format!("{long}x"), "app/t1/3/4/5/6/7/8", "app/t1/3/4/5/6/7/8/9");
+    for (topic, code, granted) in [(&*long, 0, 0), (&*longer, 0x90, 0x8f), (deep, 0, 0), (deeper, 0x90, 0x8f)] {
+        assert_eq!(client.publish(topic, "x", false, &[]).await, code, "{topic}");
+        assert_eq!(client.subscribe(topic, 0).await, granted, "{topic}");
+        client.unsubscribe(topic).await;
+    }
+    let share = format!("$share/{}/app/t1/3/4/5/6/7/8", "g".repeat(128));
+    assert_eq!(client.subscribe(&share, 1).await, 1, "the name of a group does not count");
+    assert_eq!(client.subscribe(&format!("$share/{}/app/t1/x", "g".repeat(129)), 1).await, 0x8f);
+}
+
+#[tokio::test]
+async fn b15_a_client_that_names_no_server_is_refused_when_the_settings_say_so() {
+    for (server_name_required, code) in [(false, 0), (true, 0x87)] {
+        let settings = MqttSettings { server_name_required, ..MqttSettings::default() };
+        let stage = Stage::with_settings(settings).await;
+        let mut config = rustls::ClientConfig::clone(&stage.config(Role::Connector, "t1", &[b"mqtt"]));
+        config.enable_sni = false;
+        let mut tls = stage.tls(Arc::new(config)).await.unwrap();
+        tls.write_all(&connect_packet(5, "c")).await.unwrap();
+        let mut connack = [0; 4];
+        in_time(tls.read_exact(&mut connack)).await.unwrap();
+        assert_eq!((connack[0], connack[3]), (0x20, code));
+        Raw::plain(&stage, Role::Connector, "t1", "named", 5).await.silent().await;
+    }
 }

@@ -33,7 +33,7 @@ async fn an_observer_gets_retained_states_and_live_messages_of_every_thing() {
 }
 
 #[tokio::test]
-async fn an_observer_sees_clients_come_and_go() {
+async fn b12_an_observer_sees_clients_come_and_go() {
     let stage = Stage::new().await;
     let mut observer = Client5::connect(&stage, Role::Observer, "o1", "dash").await;
     observer.subscribe("$aws/events/presence/+/device").await;

@@ -19,14 +19,15 @@ async fn a_denied_publish_closes_a_3_1_1_connection() {
 }
 
 #[tokio::test]
-async fn a_denied_publish_is_refused_in_mqtt_5_and_the_connection_lives() {
+async fn b10_b17_a_denied_publish_is_refused_in_mqtt_5_and_the_connection_lives() {
     let stage = Stage::new().await;
     let mut client = Client5::connect(&stage, Role::Connector, "t1", "c1").await;
     for (topic, reason) in [
         (FOREIGN, v5::PubAckReason::NotAuthorized),
         ("$aws/things/t1/shadow/update/accepted", v5::PubAckReason::NotAuthorized),
         ("muster/op/upgrade", v5::PubAckReason::NotAuthorized),
-        ("anything/else", v5::PubAckReason::TopicNameInvalid),
+        ("anything/else", v5::PubAckReason::NotAuthorized),
+        ("muster/else", v5::PubAckReason::TopicNameInvalid),
         ("$aws/things/t1/shadow/a/b/c/d/e/f", v5::PubAckReason::TopicNameInvalid),
     ] {
         client.mqtt.publish(topic, v5::QoS::AtLeastOnce, false, "{}").await.unwrap();
@@ -48,7 +49,7 @@ async fn a_denied_publish_is_refused_in_mqtt_5_and_the_connection_lives() {
 }
 
 #[tokio::test]
-async fn a_denied_subscription_closes_3_1_1_and_is_refused_in_5() {
+async fn b10_a_denied_subscription_closes_3_1_1_and_is_refused_in_5() {
     let stage = Stage::new().await;
     let mut old = Client::connect(&stage, Role::Connector, "t1", "old").await;
     old.mqtt.subscribe("$aws/things/t2/shadow/#", QoS::AtLeastOnce).await.unwrap();
@@ -58,7 +59,7 @@ async fn a_denied_subscription_closes_3_1_1_and_is_refused_in_5() {
         ("$aws/things/t2/shadow/#", v5::SubscribeReasonCode::NotAuthorized),
         ("$aws/events/#", v5::SubscribeReasonCode::NotAuthorized),
         ("#", v5::SubscribeReasonCode::NotAuthorized),
-        ("$share/g/$aws/things/t1/shadow/#", v5::SubscribeReasonCode::SharedSubscriptionsNotSupported),
+        ("$share/g/$aws/things/t2/shadow/#", v5::SubscribeReasonCode::NotAuthorized),
         ("$aws/things/t1/#", v5::SubscribeReasonCode::Success(v5::QoS::AtLeastOnce)),
     ] {
         assert_eq!(new.subscribe(filter).await, code, "{filter}");

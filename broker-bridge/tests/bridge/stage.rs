@@ -1,6 +1,6 @@
 //! A running bridge, and the service side of its bus in the hands of the test.
 
-use muster_broker_bridge::{ALPN, Bridge, BridgeConfig, Gate, Refusal};
+use muster_broker_bridge::{ALPN, Bridge, BridgeConfig, Gate, MqttSettings, Refusal};
 use muster_bus::{Answer, Caller, EmbeddedBus, Inbound, LinkChange, Request};
 use muster_certs::identity::{Fleet, Role};
 use muster_certs::throwaway::Throwaway;
@@ -51,6 +51,14 @@ impl Stage {
     }
 
     pub async fn with_gate(gate: Arc<dyn Gate>) -> Self {
+        Self::with(gate, MqttSettings::default()).await
+    }
+
+    pub async fn with_settings(mqtt: MqttSettings) -> Self {
+        Self::with(Arc::new(AdmitAll), mqtt).await
+    }
+
+    async fn with(gate: Arc<dyn Gate>, mqtt: MqttSettings) -> Self {
         let fleet = Throwaway::new("test", &["localhost"]).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let (bus, mut inboxes) = EmbeddedBus::new(1);
@@ -62,6 +70,7 @@ impl Stage {
             agent_binary: Some(folder.path().join("muster-agent")),
             clock: Clock::system(),
             gate,
+            mqtt,
         };
         let bridge = Bridge::new(config, bus.clone()).unwrap();
         let listener = bridge.bind("127.0.0.1:0".parse().unwrap()).await.unwrap();

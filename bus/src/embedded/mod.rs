@@ -106,6 +106,12 @@ impl Deliveries for EmbeddedBus {
         self.door.get().is_some_and(|door| door.wanted(thing, topic)) || self.observers.wanted(topic)
     }
 
+    fn spread(&self, message: &Arc<Message>) {
+        if let Some(door) = self.door.get() {
+            door.spread(message);
+        }
+    }
+
     fn observed(&self, topic: &str) -> bool {
         self.observers.wanted(topic)
     }

@@ -10,7 +10,7 @@
 //!   full: whoever has something to say never waits.
 //! * It forwards only a window of retained messages to a new reader. So retained states are kept here.
 
-use crate::{Message, Qos, Stopped};
+use crate::{Message, Stopped};
 use bytes::{BufMut, Bytes, BytesMut};
 use muster_wire::filter::TopicFilter;
 use rumqttd::local::{LinkRx, LinkTx};
@@ -240,9 +240,7 @@ impl ObserverLink {
                     if !self.filters.iter().any(|filter| filter.matches(&topic)) {
                         continue;
                     }
-                    let topic = topic.into();
-                    let qos = Qos::AtLeastOnce;
-                    return Ok(Arc::new(Message { topic, payload, qos, retained: false, correlation: None }));
+                    return Ok(Arc::new(Message::new(topic, payload)));
                 }
                 // The window is full and now read: ask for more.
                 Ok(Some(Notification::Unschedule)) => self.rx.ready().map_err(|_| Stopped)?,

@@ -52,6 +52,8 @@ impl Door for Ear {
         true
     }
 
+    fn spread(&self, _message: &Arc<Message>) {}
+
     fn kick(&self, _thing: &ThingName) {}
 
     fn recheck(&self, whose: &Whose) {

@@ -3,7 +3,7 @@
 #![no_main]
 
 use muster_wire::admin::Selector;
-use muster_wire::filter::TopicFilter;
+use muster_wire::filter::{Subscribed, TopicFilter};
 use muster_wire::topic::Topic;
 
 libfuzzer_sys::fuzz_target!(|text: &str| {
@@ -16,7 +16,11 @@ libfuzzer_sys::fuzz_target!(|text: &str| {
     }
     // The part before the first line feed as a filter, the rest as a topic.
     let (filter, topic) = text.split_once('\n').unwrap_or((text, text));
+    if let Ok(subscribed) = Subscribed::parse(filter) {
+        assert_eq!(Subscribed::parse(&subscribed.to_string()), Ok(subscribed));
+    }
     if let Ok(filter) = TopicFilter::new(filter) {
+        assert!(filter.covers(&filter), "{}", filter.as_str());
         if !topic.is_empty() && !topic.contains(['+', '#']) {
             assert_eq!(filter.matches(topic), matches(filter.as_str(), topic), "{} {topic}", filter.as_str());
         }

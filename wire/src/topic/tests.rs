@@ -60,6 +60,10 @@ fn other_topics_are_refused_with_the_reason() {
         ("$aws/things/a/jobs/x/y", "no jobs API has the topic \"$aws/things/a/jobs/x/y\""),
         ("$aws/things/a/jobs/$next/update", "no jobs API has the topic \"$aws/things/a/jobs/$next/update\""),
         ("muster/op/rm-rf", "no part of the service has the topic \"muster/op/rm-rf\""),
+        ("a/+", "no part of the service has the topic \"a/+\""),
+        ("/a", "no part of the service has the topic \"/a\""),
+        ("muster/a", "no part of the service has the topic \"muster/a\""),
+        ("$a/b", "no part of the service has the topic \"$a/b\""),
         ("a/b/c/d/e/f/g/h/i", "topic has 8 slashes; at most 7 are allowed"),
     ];
     for (text, message) in cases {
@@ -79,6 +83,7 @@ fn only_requests_may_be_published() {
         ("$aws/things/a/jobs/j/update", true),
         ("muster/things/a/telemetry/host", true),
         ("muster/view/actions", false),
+        ("app/a/state", true),
     ] {
         assert_eq!(Topic::parse(text).unwrap().is_request(), may, "{text}");
     }

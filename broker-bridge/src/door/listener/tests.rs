@@ -37,6 +37,7 @@ impl Door {
             agent_binary: None,
             clock: Clock::system(),
             gate: Arc::new(AdmitAll),
+            mqtt: crate::settings::MqttSettings::default(),
         };
         let bridge = Bridge::with_caps(config, bus, caps).unwrap();
         let listener = bridge.bind("127.0.0.1:0".parse().unwrap()).await.unwrap();

@@ -2,6 +2,8 @@
 use super::*;
 use crate::bridge::{AdmitAll, Bridge, BridgeConfig};
 use crate::door::protocol::ALPN;
+use crate::session::link::Granted;
+use crate::settings::MqttSettings;
 use muster_bus::{Caller, Deliveries, EmbeddedBus, Message};
 use muster_certs::identity::{Fleet, Role};
 use muster_certs::throwaway::Throwaway;
@@ -29,6 +31,7 @@ async fn stage(room: usize) -> (Stage, DuplexStream) {
         agent_binary: None,
         clock: Clock::system(),
         gate: Arc::new(AdmitAll),
+        mqtt: MqttSettings::default(),
     };
     let bridge = Bridge::new(config, bus.clone()).unwrap();
     let shared = bridge.shared();
@@ -38,18 +41,24 @@ async fn stage(room: usize) -> (Stage, DuplexStream) {
         client_id: "c1".into(),
         peer: [127, 0, 0, 1].into(),
     };
-    let link = Link::new(Arc::new(caller), 1, shared.counters.clone());
-    let member = Membership::begin(shared, &link).await.unwrap();
-    link.subscribe(TopicFilter::new("$aws/things/t1/shadow/#").unwrap(), Qos::AtMostOnce);
-    shared.sessions.listen(ThingName::new("t1").unwrap(), &link);
-    let connect = Connect {
+    let mut connect = Connect {
         version: Version::V5,
         client_id: Some("c1".into()),
         keep_alive: Duration::from_secs(60),
         receive_max: 100,
         packet_max: usize::MAX,
-        wants_session: false,
+        clean: true,
+        life: Duration::ZERO,
+        life_reduced: false,
+        aliases_max: 0,
+        will: None,
     };
+    let link = Link::new(Arc::new(caller), 1, shared.counters.clone());
+    let member = Membership::begin(shared, &link, &mut connect).await.unwrap();
+    let filter = TopicFilter::new("$aws/things/t1/shadow/#").unwrap();
+    let granted = Granted { qos: Qos::AtMostOnce, no_local: false, retain_as_published: false };
+    link.subscribe(filter.clone(), granted);
+    shared.sessions.listen(&filter, &link);
     let (ours, theirs) = duplex(room);
     let session = Connection::new(ours, member, &connect, Vec::new());
     (Stage { session, bus, _folder: folder, _inboxes: inboxes }, theirs)

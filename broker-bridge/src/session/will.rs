@@ -1,0 +1,87 @@
+//! The last will of a client: checked when it connects, published when its connection ends without its consent.
+
+use crate::bridge::Shared;
+use crate::counters::count;
+use crate::policy::{Decision, may_publish};
+use bytes::Bytes;
+use muster_bus::{Caller, Deliveries, Message, Properties, Qos};
+use muster_wire::topic::Topic;
+use std::sync::Arc;
+use std::time::Duration;
+use tracing::{debug, info};
+
+/// What a client wants to be said after it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Will {
+    pub(crate) topic: Box<str>,
+    pub(crate) payload: Bytes,
+    pub(crate) qos: Qos,
+    pub(crate) retain: bool,
+    pub(crate) correlation: Option<Bytes>,
+    pub(crate) properties: Option<Box<Properties>>,
+    /// Counts from the publication.
+    pub(crate) expiry: Option<Duration>,
+    /// How long a client with a kept session may be away before it is said.
+    pub(crate) delay: Duration,
+}
+
+/// Why a will is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BadWill {
+    /// Nobody could hear it.
+    Topic,
+    /// The client may not publish there.
+    Denied,
+    /// Only messages of applications are retained.
+    Retain,
+}
+
+impl Will {
+    /// Whether the client may leave this will.
+    pub(crate) fn check(&self, shared: &Shared, caller: &Caller) -> Result<(), BadWill> {
+        let topic = Topic::parse(&self.topic).map_err(|_| BadWill::Topic)?;
+        if may_publish(&shared.mqtt, caller, &topic) == Decision::Deny {
+            return Err(BadWill::Denied);
+        }
+        match topic {
+            Topic::Application(_) => Ok(()),
+            // Nobody subscribes to these: a will there would be a request that nobody answers.
+            Topic::Operator { .. } | Topic::Telemetry { .. } => Err(BadWill::Topic),
+            _ if self.retain => Err(BadWill::Retain),
+            _ => Ok(()),
+        }
+    }
+
+    /// Says it. One on a topic of the service reaches those who listen there and changes nothing, as in AWS IoT Core.
+    pub(crate) fn publish(self, shared: &Shared, caller: &Caller, session: u64) {
+        let Ok(topic) = Topic::parse(&self.topic) else { return };
+        let now = shared.clock.now();
+        let mut properties = self.properties;
+        if let Some(expiry) = self.expiry {
+            properties.get_or_insert_default().expires = Some(now.plus(expiry));
+        }
+        let message = Message {
+            topic: self.topic,
+            payload: self.payload,
+            qos: self.qos,
+            retained: false,
+            retain: self.retain,
+            origin: session,
+            correlation: self.correlation,
+            properties,
+        };
+        count(&shared.counters.wills);
+        debug!(identity = %caller.identity, topic = %message.topic, "will published");
+        if message.retain
+            && let Err(error) = shared.sessions.applications.retain(&message, now)
+        {
+            count(&shared.counters.retained_refused);
+            info!(identity = %caller.identity, topic = %message.topic, %error, "a will is not retained");
+        }
+        let message = Arc::new(message);
+        match topic.thing() {
+            Some(thing) => shared.bus.deliver(thing, &message),
+            None => shared.bus.spread(&message),
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! What an operator may set about MQTT. The bounds of each value are checked where the settings file is read.
+
+use muster_wire::filter::TopicFilter;
+use muster_wire::limits::{
+    FILTERS_PER_SUBSCRIBE_MAX, KEEP_ALIVE_MAX, KEEP_ALIVE_MIN, OUTBOX_MESSAGES_MAX, PAYLOAD_BYTES_MAX,
+    RETAINED_BYTES_MAX, RETAINED_MESSAGES_MAX, SESSION_EXPIRY_MAX, SESSION_EXPIRY_V3, SESSIONS_WAITING_BYTES_MAX,
+    SESSIONS_WAITING_MAX, SUBSCRIPTIONS_PER_CONNECTION_MAX,
+};
+use std::time::Duration;
+
+/// The MQTT settings of a bridge. The default is what AWS IoT Core does, except that nothing is slowed down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MqttSettings {
+    /// Smallest keep-alive; a shorter wish is raised.
+    pub keep_alive_min: Duration,
+    /// Largest keep-alive; zero or a longer wish becomes this.
+    pub keep_alive_max: Duration,
+    /// Longest life of a session without its connection; zero keeps none.
+    pub session_expiry_max: Duration,
+    /// Life of the session of an MQTT 3.1.1 client that asks for one; not above the one before.
+    pub session_expiry_v3: Duration,
+    /// Messages that one waiting session holds, at most [`OUTBOX_MESSAGES_MAX`].
+    pub session_messages_max: usize,
+    /// Sessions that wait at one time.
+    pub sessions_waiting_max: usize,
+    /// Bytes in all their queues.
+    pub sessions_waiting_bytes_max: usize,
+    /// Retained messages of applications.
+    pub retained_messages_max: usize,
+    /// Bytes of them.
+    pub retained_bytes_max: usize,
+    /// Largest payload, at most [`PAYLOAD_BYTES_MAX`].
+    pub payload_bytes_max: usize,
+    /// Filters in one SUBSCRIBE.
+    pub filters_per_subscribe_max: usize,
+    /// Subscriptions of one connection.
+    pub subscriptions_max: usize,
+    /// Publishes that are read from one connection in a second; `None`: as they come.
+    pub publishes_per_second_max: Option<u32>,
+    /// Bytes that are read from one connection in a second; `None`: as they come.
+    pub bytes_per_second_max: Option<u32>,
+    /// Connections with the same client id and identity in a second; `None`: as they come.
+    pub connects_per_second_max: Option<u32>,
+    /// A client that names no server in its TLS handshake is refused.
+    pub server_name_required: bool,
+    /// Where connectors may publish and subscribe beside the service's own topics; `{thing}` is a whole level.
+    pub application_topics: Vec<TopicFilter>,
+}
+
+impl Default for MqttSettings {
+    fn default() -> Self {
+        Self {
+            keep_alive_min: KEEP_ALIVE_MIN,
+            keep_alive_max: KEEP_ALIVE_MAX,
+            session_expiry_max: SESSION_EXPIRY_MAX,
+            session_expiry_v3: SESSION_EXPIRY_V3,
+            session_messages_max: OUTBOX_MESSAGES_MAX,
+            sessions_waiting_max: SESSIONS_WAITING_MAX,
+            sessions_waiting_bytes_max: SESSIONS_WAITING_BYTES_MAX,
+            retained_messages_max: RETAINED_MESSAGES_MAX,
+            retained_bytes_max: RETAINED_BYTES_MAX,
+            payload_bytes_max: PAYLOAD_BYTES_MAX,
+            filters_per_subscribe_max: FILTERS_PER_SUBSCRIBE_MAX,
+            subscriptions_max: SUBSCRIPTIONS_PER_CONNECTION_MAX,
+            publishes_per_second_max: None,
+            bytes_per_second_max: None,
+            connects_per_second_max: None,
+            server_name_required: false,
+            application_topics: vec![TopicFilter::new(APPLICATION_TOPICS).expect("a filter without a mistake")],
+        }
+    }
+}
+
+/// The default of [`MqttSettings::application_topics`].
+pub const APPLICATION_TOPICS: &str = "app/{thing}/#";
