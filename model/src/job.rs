@@ -1,4 +1,5 @@
-//! One job on one thing: the state machine of an execution, the queue of a thing, and the payloads of both.
+//! Jobs: one job on one thing (the state machine of an execution, the queue of a thing, the payloads of both), and the
+//! course of a whole job over many things (`run`: rollout, abort, schedule; `retry`; `template`).
 //!
 //! | from \ event | start-next | update by the device | timeout | cancel | remove |
 //! |---|---|---|---|---|---|
@@ -13,22 +14,41 @@
 //!
 //! Source: AWS IoT Jobs, device side. Where AWS is silent the choice is named at the code that makes it.
 
+mod abort;
 mod answer;
+mod cron;
 mod event;
 mod execution;
 mod pending;
+mod rate;
 mod refusal;
 mod request;
+mod retry;
+mod rules;
+mod run;
+mod schedule;
 mod stored;
+mod tally;
+pub mod template;
 
+pub use abort::reached as abort_reached;
 pub use answer::{notify, notify_next, pending_lists};
-pub use event::{Event, StepTimeout, Update};
-pub use execution::{Execution, Outcome, State, apply};
+pub use event::{Event, StepTimeout, Update, check_details};
+pub use execution::{Execution, Outcome, State, Try, apply};
 pub use pending::{Notices, PendingJob, next, notices, pending};
 pub use refusal::Refusal;
 pub use request::{client_token_of, parse};
+pub use retry::allows as retry_allows;
+pub use rules::{Rules, RulesError};
+pub use run::{Facts, Pace, Phase, Plan, Release, Run, Step, plan};
+pub use schedule::{Gate, Schedule};
 pub use stored::{ExecutionV1, StoredExecution};
+pub use tally::Tally;
 
+#[cfg(test)]
+mod course_properties;
+#[cfg(test)]
+mod course_tests;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]

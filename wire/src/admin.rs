@@ -19,6 +19,11 @@ pub use connector::{
 pub use job::{CreateJob, CreatedJob};
 pub use selector::{ComponentTest, NotLasting, Pattern, Selector, SelectorError, Term, Test};
 pub use token::{ListTokens, RevokeToken, RevokedToken, TokenList, TokenState, TokenView};
+pub use job::{
+    AddJobTargets, CancelExecution, CancelJob, CreateJob, CreateJobTemplate, CreatedJob, DeleteExecution, DeleteJob,
+    ExecutionChanged, ExecutionList, JobChanged, JobList, JobTemplateList, JobTemplateView, ListExecutions,
+    ListJobTemplates, ListJobs, NameJobTemplate, ShowJob, ShownJob, UpdateJob,
+};
 pub use upgrade::{ActionList, ListActions, Upgrade, UpgradeStarted};
 
 use crate::rejection::Rejection;
@@ -74,6 +79,32 @@ verbs! {
     CertList = "cert-list",
     /// Makes a job for many things: [`CreateJob`] to [`CreatedJob`].
     JobCreate = "job-create",
+    /// Lists jobs: [`ListJobs`] to [`JobList`].
+    JobList = "job-list",
+    /// Shows one job: [`ShowJob`] to [`ShownJob`].
+    JobShow = "job-show",
+    /// Changes description or course of a job: [`UpdateJob`] to [`ShownJob`].
+    JobUpdate = "job-update",
+    /// Calls a job off: [`CancelJob`] to [`JobChanged`].
+    JobCancel = "job-cancel",
+    /// Deletes a job and its executions: [`DeleteJob`] to [`JobChanged`].
+    JobDelete = "job-delete",
+    /// Adds targets to a continuous job: [`AddJobTargets`] to [`JobChanged`].
+    JobTargets = "job-targets",
+    /// Lists executions of a job or of a thing: [`ListExecutions`] to [`ExecutionList`].
+    JobExecutions = "job-executions",
+    /// Calls one execution off: [`CancelExecution`] to [`ExecutionChanged`].
+    JobExecutionCancel = "job-execution-cancel",
+    /// Deletes one execution: [`DeleteExecution`] to [`ExecutionChanged`].
+    JobExecutionDelete = "job-execution-delete",
+    /// Makes a job template: [`CreateJobTemplate`] to [`JobTemplateView`].
+    JobTemplateCreate = "job-template-create",
+    /// Lists job templates: [`ListJobTemplates`] to [`JobTemplateList`].
+    JobTemplateList = "job-template-list",
+    /// Shows a job template: [`NameJobTemplate`] to [`JobTemplateView`].
+    JobTemplateShow = "job-template-show",
+    /// Deletes a job template: [`NameJobTemplate`] to [`JobTemplateView`].
+    JobTemplateDelete = "job-template-delete",
 }
 
 impl fmt::Display for Verb {

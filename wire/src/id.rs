@@ -144,6 +144,10 @@ name!(
     JobId, "job id", 64, "A-Z a-z 0-9 _ -", first plain_char, rest plain_char
 );
 name!(
+    /// Identifier of a job template.
+    JobTemplateId, "job template id", 64, "A-Z a-z 0-9 _ -", first plain_char, rest plain_char
+);
+name!(
     /// Name of a component. It is a path part on hosts and a key in the `components` shadow.
     ComponentName, "component name", 64, "A-Z a-z 0-9 _ - (the first a letter or digit)", first |c| c.is_ascii_alphanumeric(), rest plain_char
 );

@@ -1,6 +1,18 @@
-//! Payloads of the jobs API, device side.
+//! Payloads of the jobs API: what devices send and get here, what operators say and see in the modules below.
 //!
 //! Times are epoch seconds; `jobDocument` is an object. Source: `iot-jobs-data` and the AWS IoT Jobs MQTT API.
+
+mod config;
+mod whole;
+
+pub use config::{
+    AbortAction, AbortConfig, AbortCriteria, EndBehavior, ExponentialRate, FailureType, JobConfig, MaintenanceWindow,
+    RateIncreaseCriteria, RetryConfig, RetryCriteria, RolloutConfig, SchedulingConfig, TargetSelection, TimeoutConfig,
+};
+pub use whole::{
+    EndDetails, ExecutionDescription, JobDescription, JobEvent, JobOperation, JobProcessDetails, JobSummary,
+    NestedDetails, WholeJobStatus, group_arn, job_arn, template_arn, thing_arn,
+};
 
 use crate::id::{JobId, ThingName};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -39,6 +51,21 @@ impl JobStatus {
     #[must_use]
     pub const fn is_terminal(self) -> bool {
         !matches!(self, Self::Queued | Self::InProgress)
+    }
+
+    /// The word of the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "QUEUED",
+            Self::InProgress => "IN_PROGRESS",
+            Self::Succeeded => "SUCCEEDED",
+            Self::Failed => "FAILED",
+            Self::TimedOut => "TIMED_OUT",
+            Self::Rejected => "REJECTED",
+            Self::Removed => "REMOVED",
+            Self::Canceled => "CANCELED",
+        }
     }
 
     /// The last level of the event topic of a terminal status.
@@ -267,7 +294,8 @@ pub struct JobExecutionEvent {
     pub operation: String,
     pub job_id: JobId,
     pub thing_arn: String,
-    pub status: JobStatus,
+    /// A terminal status, or `DELETED`.
+    pub status: String,
     #[serde(default)]
     pub status_details: StatusDetails,
 }

@@ -21,6 +21,19 @@ pub const SHADOWS_PER_THING_MAX: usize = 100;
 pub const CLIENT_TOKEN_BYTES_MAX: usize = 64;
 /// Largest job document as JSON. AWS IoT Core's figure.
 pub const JOB_DOCUMENT_BYTES_MAX: usize = 32 * 1024;
+/// Longest description of a job or of a job template, and longest comment of a cancel. AWS IoT Core's figure.
+pub const JOB_DESCRIPTION_BYTES_MAX: usize = 2028;
+/// Longest reason code of a cancel. AWS IoT Core's figure.
+pub const REASON_CODE_BYTES_MAX: usize = 128;
+/// Most targets (things and groups) of a job that names groups or is continuous. AWS IoT Core's figure.
+pub const JOB_TARGETS_MAX: usize = 100;
+/// Most jobs that are not over. Each costs memory, and a look whenever one of its things reports.
+pub const JOBS_LIVE_MAX: usize = 1000;
+/// Most jobs that are being deleted at one time. AWS IoT Core's figure.
+pub const JOBS_DELETING_MAX: usize = 10;
+/// Things that the fleet's worker gives a job at one go, before it serves whoever else waits; also the size of a stored
+/// page of names (at most 128 bytes each, so that a page fits a record many times).
+pub const JOB_PAGE_THINGS: usize = 1000;
 /// Most pairs in the `statusDetails` of an execution.
 pub const STATUS_DETAILS_MAX: usize = 10;
 /// Longest key of `statusDetails`.

@@ -95,7 +95,8 @@ impl TryFrom<UpdateRequest> for Event {
     }
 }
 
-fn check_details(details: Option<&StatusDetails>) -> Result<(), Refusal> {
+/// Checks the details of a request. Errors: `InvalidRequest`.
+pub fn check_details(details: Option<&StatusDetails>) -> Result<(), Refusal> {
     let Some(details) = details else { return Ok(()) };
     if details.len() > STATUS_DETAILS_MAX {
         return Err(Refusal::invalid_request(format!(

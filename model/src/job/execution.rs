@@ -24,6 +24,27 @@ pub struct Execution {
     pub status_details: StatusDetails,
     /// Where it stands.
     pub state: State,
+    /// The tries before this one, oldest first; all are over.
+    pub earlier: Vec<Try>,
+}
+
+/// A try of a job on a thing that is over and was followed by another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Try {
+    /// Its number.
+    pub execution_number: u64,
+    /// Its last version.
+    pub version_number: u64,
+    /// When it was made.
+    pub queued_at: Timestamp,
+    /// When the device started it, if it did.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub last_updated_at: Timestamp,
+    /// What the device last said about it.
+    pub status_details: StatusDetails,
+    /// How it ended.
+    pub outcome: Outcome,
 }
 
 /// Where an execution stands.
@@ -69,6 +90,10 @@ pub enum Outcome {
     Removed,
 }
 
+/// Retries are at most ten; more tries come from leaving and joining a continuous job. The oldest are forgotten, so that
+/// a record with details of full length in each try stays far below the store's limit.
+const TRIES_KEPT: usize = 20;
+
 /// What a device may ask for with an update.
 enum Wanted {
     InProgress,
@@ -87,6 +112,67 @@ impl Execution {
             last_updated_at: now,
             status_details: StatusDetails::new(),
             state: State::Queued { time_limit },
+            earlier: Vec::new(),
+        }
+    }
+
+    /// The next try of what is over, waiting for the device; itself while it is not over.
+    #[must_use]
+    pub fn again(&self, time_limit: Option<Duration>, now: Timestamp) -> Self {
+        let State::Finished { started_at, outcome } = &self.state else { return self.clone() };
+        let mut earlier = self.earlier.clone();
+        earlier.push(Try {
+            execution_number: self.execution_number,
+            version_number: self.version_number,
+            queued_at: self.queued_at,
+            started_at: *started_at,
+            last_updated_at: self.last_updated_at,
+            status_details: self.status_details.clone(),
+            outcome: *outcome,
+        });
+        if earlier.len() > TRIES_KEPT {
+            earlier.remove(0);
+        }
+        Self { earlier, ..Self::queued(self.job_id.clone(), self.execution_number + 1, time_limit, now) }
+    }
+
+    /// What is left without the try `number`: the try before becomes the latest. `None` when nothing is left.
+    #[must_use]
+    pub fn without(&self, number: u64) -> Option<Self> {
+        let mut rest = self.clone();
+        if number != self.execution_number {
+            rest.earlier.retain(|earlier| earlier.execution_number != number);
+            return Some(rest);
+        }
+        let last = rest.earlier.pop()?;
+        Some(Self {
+            execution_number: last.execution_number,
+            version_number: last.version_number,
+            queued_at: last.queued_at,
+            last_updated_at: last.last_updated_at,
+            status_details: last.status_details,
+            state: State::Finished { started_at: last.started_at, outcome: last.outcome },
+            ..rest
+        })
+    }
+
+    /// Every try, oldest first, each as if it were the latest.
+    #[must_use]
+    pub fn tries(&self) -> Vec<Self> {
+        let mut tries: Vec<Self> =
+            std::iter::successors(Some(self.clone()), |last| last.without(last.execution_number))
+                .map(|one| Self { earlier: Vec::new(), ..one })
+                .collect();
+        tries.reverse();
+        tries
+    }
+
+    /// How it ended, if it did.
+    #[must_use]
+    pub fn outcome(&self) -> Option<Outcome> {
+        match &self.state {
+            State::Finished { outcome, .. } => Some(*outcome),
+            State::Queued { .. } | State::InProgress { .. } => None,
         }
     }
 
@@ -129,6 +215,7 @@ impl Execution {
             last_updated_at: now,
             status_details: details.unwrap_or(&self.status_details).clone(),
             state,
+            earlier: self.earlier.clone(),
         }
     }
 }

@@ -47,7 +47,7 @@ impl Refusal {
     /// The execution is over; the answer to a request that describes it.
     #[must_use]
     pub fn terminal(execution: &Execution) -> Self {
-        let (job, status) = (&execution.job_id, name(execution.status()));
+        let (job, status) = (&execution.job_id, execution.status().as_str());
         Self::new(JobErrorCode::TerminalStateReached, format!("The execution of job {job} is over: {status}"))
     }
 
@@ -55,7 +55,7 @@ impl Refusal {
     pub(super) fn transition(execution: &Execution, to: JobStatus) -> Self {
         Self {
             code: JobErrorCode::InvalidStateTransition,
-            message: format!("Cannot move from {} to {}", name(execution.status()), name(to)),
+            message: format!("Cannot move from {} to {}", execution.status().as_str(), to.as_str()),
             execution_state: Some(execution.wire_state()),
         }
     }
@@ -71,7 +71,7 @@ impl Refusal {
 
     /// Only the service sets `status`.
     pub(super) fn unsettable(status: JobStatus) -> Self {
-        let status = name(status);
+        let status = status.as_str();
         Self::invalid_request(format!("A device cannot set {status}; use IN_PROGRESS, SUCCEEDED, FAILED or REJECTED"))
     }
 
@@ -85,18 +85,5 @@ impl Refusal {
             client_token,
             execution_state: self.execution_state,
         }
-    }
-}
-
-fn name(status: JobStatus) -> &'static str {
-    match status {
-        JobStatus::Queued => "QUEUED",
-        JobStatus::InProgress => "IN_PROGRESS",
-        JobStatus::Succeeded => "SUCCEEDED",
-        JobStatus::Failed => "FAILED",
-        JobStatus::TimedOut => "TIMED_OUT",
-        JobStatus::Rejected => "REJECTED",
-        JobStatus::Removed => "REMOVED",
-        JobStatus::Canceled => "CANCELED",
     }
 }

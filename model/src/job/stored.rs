@@ -1,6 +1,6 @@
 //! The stored form of an execution. It changes only by a new variant, so that what was written stays readable.
 
-use super::execution::{Execution, Outcome, State};
+use super::execution::{Execution, Outcome, State, Try};
 use muster_wire::id::JobId;
 use muster_wire::job::StatusDetails;
 use muster_wire::time::Timestamp;
@@ -25,6 +25,21 @@ pub struct ExecutionV1 {
     #[serde(default, skip_serializing_if = "StatusDetails::is_empty")]
     status_details: StatusDetails,
     state: StateV1,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    earlier: Vec<TryV1>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct TryV1 {
+    execution_number: u64,
+    version_number: u64,
+    queued_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    started_at: Option<Timestamp>,
+    last_updated_at: Timestamp,
+    #[serde(default, skip_serializing_if = "StatusDetails::is_empty")]
+    status_details: StatusDetails,
+    outcome: OutcomeV1,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +92,7 @@ impl From<Execution> for StoredExecution {
                 }
                 State::Finished { started_at, outcome } => StateV1::Finished { started_at, outcome: outcome.into() },
             },
+            earlier: execution.earlier.into_iter().map(TryV1::from).collect(),
         })
     }
 }
@@ -100,6 +116,35 @@ impl From<StoredExecution> for Execution {
                 }
                 StateV1::Finished { started_at, outcome } => State::Finished { started_at, outcome: outcome.into() },
             },
+            earlier: stored.earlier.into_iter().map(Try::from).collect(),
+        }
+    }
+}
+
+impl From<Try> for TryV1 {
+    fn from(one: Try) -> Self {
+        Self {
+            execution_number: one.execution_number,
+            version_number: one.version_number,
+            queued_at: one.queued_at,
+            started_at: one.started_at,
+            last_updated_at: one.last_updated_at,
+            status_details: one.status_details,
+            outcome: one.outcome.into(),
+        }
+    }
+}
+
+impl From<TryV1> for Try {
+    fn from(one: TryV1) -> Self {
+        Self {
+            execution_number: one.execution_number,
+            version_number: one.version_number,
+            queued_at: one.queued_at,
+            started_at: one.started_at,
+            last_updated_at: one.last_updated_at,
+            status_details: one.status_details,
+            outcome: one.outcome.into(),
         }
     }
 }
