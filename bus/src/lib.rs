@@ -17,7 +17,8 @@ mod request;
 pub use embedded::{EmbeddedBus, Inboxes, ObserverLink};
 pub use message::{Message, Properties, Qos};
 pub use request::{
-    Answer, Assign, Caller, Connection, Inbound, Latch, LinkChange, LinkState, Outcome, Request, ResponseTo, Tag,
+    Answer, Assign, Caller, Connection, Inbound, Latch, LinkChange, LinkState, Order, OrderKind, Outcome, Request,
+    ResponseTo, Tag,
 };
 
 use muster_certs::identity::Identity;

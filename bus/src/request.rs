@@ -5,6 +5,7 @@ use bytes::Bytes;
 use muster_certs::identity::Identity;
 use muster_wire::enrol::{EnrolRequest, EnrolResponse};
 use muster_wire::id::{JobId, Sha256Hex, ThingName};
+use muster_wire::job::{ExecutionDescription, StatusDetails};
 use muster_wire::rejection::Rejection;
 use muster_wire::topic::Topic;
 use std::fmt;
@@ -128,15 +129,50 @@ pub enum LinkState {
     Down,
 }
 
-/// An execution of a stored job to be made for one thing. Repeating it changes nothing.
+/// A stored job reached a thing: its execution is to be made, called off or deleted, as the job wants it by then.
+/// Repeating it changes nothing.
 #[derive(Clone, Debug)]
 pub struct Assign {
     /// For whom.
     pub thing: ThingName,
     /// The stored job.
     pub job: JobId,
-    /// Counts down when the execution is durable, or when it could not be made.
+    /// Counts down when that is durable, or when it could not be done.
     pub done: Option<Arc<Latch>>,
+}
+
+/// An operator's order about one execution.
+#[derive(Debug)]
+pub struct Order {
+    /// On which thing.
+    pub thing: ThingName,
+    /// Of which job.
+    pub job: JobId,
+    /// What is to be done.
+    pub kind: OrderKind,
+    /// Where the answer goes, once it is durable: the execution after a cancel, or before it was deleted.
+    pub reply: oneshot::Sender<Result<ExecutionDescription, Rejection>>,
+}
+
+/// What an operator orders.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OrderKind {
+    /// It is called off.
+    Cancel {
+        /// Also when it has started.
+        force: bool,
+        /// Only when it has this version.
+        expected_version: Option<u64>,
+        /// Replace those of the device.
+        status_details: Option<StatusDetails>,
+    },
+    /// It is deleted.
+    Delete {
+        /// Which try; absent is the latest.
+        execution_number: Option<u64>,
+        /// Also when it is not over.
+        force: bool,
+    },
 }
 
 /// Everything that goes to a partition.
@@ -162,8 +198,12 @@ pub enum Inbound {
         /// Which one.
         certificate: Sha256Hex,
     },
-    /// Make an execution.
+    /// A job reached a thing.
     Assign(Assign),
+    /// An operator's order about one execution.
+    Order(Order),
+    /// Look at the jobs again. Carries no data: which ones is read anew.
+    Jobs,
     /// Look at this thing again. Carries no data: what to do is read anew.
     Wake(ThingName),
     /// Nothing follows: the worker ends after what came before.
@@ -177,8 +217,9 @@ impl Inbound {
         match self {
             Self::Request(request) => request.topic.thing(),
             Self::Link(change) => Some(&change.thing),
-            Self::Enrol { .. } | Self::Proven { .. } | Self::Stop => None,
+            Self::Enrol { .. } | Self::Proven { .. } | Self::Jobs | Self::Stop => None,
             Self::Assign(assign) => Some(&assign.thing),
+            Self::Order(order) => Some(&order.thing),
             Self::Wake(thing) => Some(thing),
         }
     }
@@ -207,6 +248,12 @@ impl Latch {
         if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.open.notify_waiters();
         }
+    }
+
+    /// How many events did not go well, once every event is over.
+    #[must_use]
+    pub fn outcome(&self) -> Option<usize> {
+        (self.left.load(Ordering::Acquire) == 0).then(|| self.failed.load(Ordering::Acquire))
     }
 
     /// Waits until every event is over. Returns how many did not go well.

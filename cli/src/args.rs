@@ -10,7 +10,11 @@ mod upgrade;
 pub use cert::{CertCommand, CertIssueArgs};
 pub use component::{ComponentCommand, ComponentListArgs, ComponentPublishArgs};
 pub use connector::{ConnectorAddArgs, ConnectorCommand, ConnectorListArgs, ConnectorShowArgs};
-pub use job::{JobCommand, JobCreateArgs};
+pub use job::{
+    ExecutionCancelArgs, ExecutionCommand, ExecutionDeleteArgs, JobAddTargetsArgs, JobCancelArgs, JobCommand,
+    JobCreateArgs, JobDeleteArgs, JobExecutionsArgs, JobListArgs, JobShowArgs, JobUpdateArgs, RuleArgs, ScheduleArgs,
+    TemplateCommand, TemplateCreateArgs, TemplateDeleteArgs, TemplateListArgs, TemplateShowArgs,
+};
 pub use server::{DemoArgs, InitArgs, ServeArgs};
 pub use upgrade::{ActionsArgs, UpgradeArgs, WatchArgs};
 
@@ -52,7 +56,7 @@ pub enum Command {
     Actions(ActionsArgs),
     /// Print what happens in the fleet as it happens
     Watch(WatchArgs),
-    /// Make jobs of your own
+    /// Make, watch and steer jobs of your own
     #[command(subcommand)]
     Job(JobCommand),
     /// Issue certificates

@@ -1,20 +1,23 @@
 //! What is kept, record by record. Each record is a versioned enum, so that what was written stays readable.
 
 use muster_certs::Identity;
-use muster_model::job::StoredExecution;
+use muster_model::job::{Run, StoredExecution};
 use muster_model::reconcile::Action;
 use muster_model::shadow::ShadowDoc;
 use muster_wire::admin::Selector;
 use muster_wire::component::PublishedComponent;
 use muster_wire::enrol::HostFacts;
 use muster_wire::id::{ComponentName, JobId, PersonName, PoolName, Sha256Hex, SiteName, TargetId, ThingName, Version};
-use muster_wire::job::JobDocument;
 use muster_wire::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::store::{Key, Kind};
+
+mod job;
+
+pub use job::{Job, JobJoined, JobTemplate, JobThings};
 
 /// A registered connector. Written by the fleet's worker alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -222,30 +225,6 @@ pub struct Target {
     pub at: Timestamp,
 }
 
-/// A job made by an operator. The upgrades' jobs are not kept: their documents follow from the target.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Job {
-    /// Its id.
-    pub id: JobId,
-    /// What the things shall do.
-    pub document: JobDocument,
-    /// Whether an execution was made for every thing; if not, a restart finishes it.
-    pub assigned: bool,
-    /// Who made it.
-    pub by: PersonName,
-    /// When.
-    pub at: Timestamp,
-}
-
-/// The things of a job. Apart from the job, which is read for every thing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct JobThings {
-    /// The job.
-    pub job: JobId,
-    /// Its things, sorted.
-    pub things: Vec<ThingName>,
-}
-
 /// When a connector's link last changed. Written by the thing's worker alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {
@@ -293,6 +272,12 @@ versioned! {
     StoredJob(Job),
     /// The things of a job as they are stored.
     StoredJobThings(JobThings),
+    /// How far a job is, as it is stored.
+    StoredJobRun(Run),
+    /// A thing that came to a continuous job, as it is stored.
+    StoredJobJoined(JobJoined),
+    /// A job template as it is stored.
+    StoredJobTemplate(JobTemplate),
     /// A published component as it is stored.
     StoredComponent(PublishedComponent),
     /// An action as it is stored.
@@ -316,7 +301,7 @@ pub trait Record: Sized + Clone {
 /// Keys of the records.
 pub mod key {
     use super::{ComponentName, JobId, Key, Kind, Sha256Hex, ThingName, Version};
-    use muster_wire::id::ShadowName;
+    use muster_wire::id::{JobTemplateId, ShadowName};
 
     /// The prefix of all shadows of a thing.
     #[must_use]
@@ -360,10 +345,34 @@ pub mod key {
         Key::new(Kind::Job).part(id)
     }
 
-    /// The things of a job.
+    /// The things of a job: the prefix of its pages.
     #[must_use]
     pub fn job_things(id: &JobId) -> Key {
         Key::new(Kind::JobThings).part(id)
+    }
+
+    /// A page of the things of a job, from 0.
+    #[must_use]
+    pub fn job_page(id: &JobId, page: u64) -> Key {
+        job_things(id).number(page)
+    }
+
+    /// How far a job is.
+    #[must_use]
+    pub fn job_run(id: &JobId) -> Key {
+        Key::new(Kind::JobRun).part(id)
+    }
+
+    /// The prefix of the things that came to a continuous job.
+    #[must_use]
+    pub fn job_joined(id: &JobId) -> Key {
+        Key::new(Kind::JobJoined).part(id)
+    }
+
+    /// A job template.
+    #[must_use]
+    pub fn job_template(id: &JobTemplateId) -> Key {
+        Key::new(Kind::JobTemplate).part(id)
     }
 
     /// The prefix of all executions of a thing.

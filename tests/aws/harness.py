@@ -113,11 +113,12 @@ class Fleet:
         """The files of a certificate: chain, key, authority."""
         return tuple(str(self.work / file) for file in (f"{name}.crt", f"{name}.key", "ca.crt"))
 
-    def create_job(self, job, *things, document=None):
-        """Makes a job for these things."""
+    def create_job(self, job, *things, document=None, options=()):
+        """Makes a job for these things; options are those of the command."""
         file = self.work / f"{job}.json"
         file.write_text(json.dumps(document or {"operation": job}))
-        self.muster("job", "create", job, "--to-things", ",".join(things), "--document", str(file))
+        targets = ("--to-things", ",".join(things)) if things else ()
+        self.muster("job", "create", job, *targets, "--document", str(file), *options)
 
 
 class Events:

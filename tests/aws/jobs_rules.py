@@ -11,9 +11,9 @@ class Device(OnLink):
         self.fleet, self.thing = fleet, fleet.thing("jobs")
         self.link, self.topic = Plain(fleet, self.thing), f"$aws/things/{self.thing}/jobs"
 
-    def job(self):
+    def job(self, *options):
         job = f"job-{unique()}"
-        self.fleet.create_job(job, self.thing)
+        self.fleet.create_job(job, self.thing, options=options)
         return job
 
     def accepted(self, call, payload):
@@ -27,7 +27,7 @@ class Device(OnLink):
 device = each_of(Device)
 
 
-@device("an answer comes without a subscription, with one it comes once")
+@device("J23 an answer comes without a subscription, with one it comes once")
 def _(thing):
     equal(thing.accepted("get", {"clientToken": "one"})["clientToken"], "one")
     equal(thing.link.subscribe(f"{thing.topic}/#", f"{thing.topic}/get/+"), [1, 1])
@@ -37,7 +37,7 @@ def _(thing):
     equal([message.topic for message in thing.link.messages.left()], [f"{thing.topic}/get"] * 2)
 
 
-@device("answers have exactly the keys of the guide, and times in seconds")
+@device("J1 J22 answers have exactly the keys of the guide, and times in seconds")
 def _(thing):
     answer = thing.accepted("get", b"")
     recent(answer.pop("timestamp"))
@@ -60,9 +60,9 @@ def _(thing):
     equal(answer, {"clientToken": "t"})
 
 
-@device("a running timer tells how much time is left")
+@device("J16 a running timer tells how much time is left")
 def _(thing):
-    job = thing.job()
+    job = thing.job("--timeout", "60m")
     queued = thing.accepted(f"{job}/get", {})["execution"]
     equal(queued.get("approximateSecondsBeforeTimedOut"), None)
     started = thing.accepted("start-next", {"stepTimeoutInMinutes": 5})["execution"]
@@ -76,7 +76,7 @@ def _(thing):
     true(found["approximateSecondsBeforeTimedOut"] <= 3600, f"longer than the job: {found}")
 
 
-@device("an expected version may be a number or a string")
+@device("J9 an expected version may be a number or a string")
 def _(thing):
     job = thing.job()
     for wrong in (9, "9"):
@@ -86,7 +86,7 @@ def _(thing):
     thing.accepted(f"{job}/update", {"status": "IN_PROGRESS", "expectedVersion": 2})
 
 
-@device("what is not a JSON object is refused with InvalidJson")
+@device("J12 what is not a JSON object is refused with InvalidJson")
 def _(thing):
     job = thing.job()
     for call in ("get", "start-next", "$next/get", f"{job}/update"):
@@ -94,7 +94,7 @@ def _(thing):
             equal(thing.rejected(call, payload)["code"], "InvalidJson", f"{call} {payload}")
 
 
-@device("wrong contents are refused with InvalidRequest")
+@device("J24 wrong contents are refused with InvalidRequest")
 def _(thing):
     job = thing.job()
     for payload in (

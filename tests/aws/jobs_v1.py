@@ -121,7 +121,7 @@ def _(thing):
     equal((found.client_token, found.execution.job_id, found.execution.status), ("b", job, JobStatus.QUEUED))
 
 
-@device("answers reach only the connection that asked")
+@device("J23 answers reach only the connection that asked")
 def _(thing):
     job = thing.job()
     with Link(thing.fleet, thing.thing) as link:

@@ -74,7 +74,7 @@ class Device(OnLink):
 device = each_of(Device)
 
 
-@device("an idle thing has two empty lists, no next execution, and starts nothing")
+@device("J1 J6 an idle thing has two empty lists, no next execution, and starts nothing")
 def _(thing):
     answer = thing.pending()
     equal((answer.in_progress_jobs, answer.queued_jobs), ([], []))
@@ -83,7 +83,7 @@ def _(thing):
     equal(thing.start_next(), None)
 
 
-@device("the first job sends notify and notify-next, the second notify only")
+@device("J2 J3 the first job sends notify and notify-next, the second notify only")
 def _(thing):
     document = {"operation": "blink", "times": 3, "deep": {"a": [1, 2.5, None, True]}}
     first = thing.job(document)
@@ -101,7 +101,7 @@ def _(thing):
     thing.silent()
 
 
-@device("start-next starts the oldest, silently, and again answers the same")
+@device("J4 J5 start-next starts the oldest, silently, and again answers the same")
 def _(thing):
     job = thing.job()
     thing.listed(), thing.next_is(job)
@@ -115,7 +115,7 @@ def _(thing):
     thing.silent()
 
 
-@device("describing $next starts nothing, and the document can be left out")
+@device("J7 describing $next starts nothing, and the document can be left out")
 def _(thing):
     job = thing.job()
     for found in (thing.described("$next"), thing.described(job), thing.described(job, execution_number=1)):
@@ -124,7 +124,7 @@ def _(thing):
     equal(thing.described(job, include_job_document=False).job_document, None)
 
 
-@device("an update answers only what it is asked to answer")
+@device("J8 an update answers only what it is asked to answer")
 def _(thing):
     job = thing.job()
     bare = thing.updated(job, JobStatus.IN_PROGRESS, status_details={"step": "one"})
@@ -142,7 +142,7 @@ def _(thing):
     equal(replaced.execution_state.status_details, {"half": "done"})
 
 
-@device("an old expected version is refused with the state that is")
+@device("J9 an old expected version is refused with the state that is")
 def _(thing):
     job = thing.job()
     error = refused(thing.update(job, JobStatus.SUCCEEDED, expected_version=99))
@@ -151,7 +151,7 @@ def _(thing):
     equal(thing.described(job).status, JobStatus.QUEUED)
 
 
-@device("a device may not set what belongs to the service")
+@device("J10 a device may not set what belongs to the service")
 def _(thing):
     job = thing.job()
     for status in (JobStatus.CANCELED, JobStatus.TIMED_OUT, JobStatus.REMOVED, "NONSENSE"):
@@ -160,7 +160,7 @@ def _(thing):
     equal(thing.described(job).version_number, 1)
 
 
-@device("an unknown job is refused with ResourceNotFound")
+@device("J11 an unknown job is refused with ResourceNotFound")
 def _(thing):
     equal(refused(thing.describe("nothing")).code, "ResourceNotFound")
     equal(refused(thing.update("nothing", JobStatus.SUCCEEDED)).code, "ResourceNotFound")
@@ -168,7 +168,7 @@ def _(thing):
     equal(refused(thing.describe(job, execution_number=2)).code, "ResourceNotFound")
 
 
-@device("the end of the first moves the second up, the end of the last leaves nothing")
+@device("J13 the end of the first moves the second up, the end of the last leaves nothing")
 def _(thing):
     first, second = thing.job(), thing.job()
     thing.listed(), thing.listed(), thing.next_is(first)
@@ -183,7 +183,7 @@ def _(thing):
     thing.silent()
 
 
-@device("a later job that is started becomes the next")
+@device("J14 a later job that is started becomes the next")
 def _(thing):
     first, second = thing.job(), thing.job()
     thing.listed(), thing.listed(), thing.next_is(first)
@@ -196,7 +196,7 @@ def _(thing):
     thing.silent()
 
 
-@device("a later job that is rejected sends notify only")
+@device("J15 a later job that is rejected sends notify only")
 def _(thing):
     first, second = thing.job(), thing.job()
     thing.listed(), thing.listed(), thing.next_is(first)
@@ -226,7 +226,7 @@ def _(thing):
         thing.updated(job, JobStatus.IN_PROGRESS, step_timeout_in_minutes=minutes)
 
 
-@device("status details have limits")
+@device("J24 status details have limits")
 def _(thing):
     job = thing.job()
     most = {f"k{i}": "v" * 1024 for i in range(9)}
@@ -238,7 +238,7 @@ def _(thing):
     equal(thing.described(job).status_details, most)
 
 
-@device("a job that is called get is a job")
+@device("J25 a job that is called get is a job")
 def _(thing):
     name = "get"
     thing.fleet.create_job(name, thing.thing)

@@ -30,7 +30,7 @@ fn a_job_goes_from_notice_to_success_and_outlives_the_server() {
     assert!(empty["execution"].is_null(), "nothing is pending: {empty}");
 
     let created = create(&fleet, "first", "t1,t2", &json!({ "operation": "blink", "times": 3 }));
-    assert_eq!(created, json!({ "job_id": "first", "executions": 2 }));
+    assert_eq!(created, json!({ "jobId": "first", "jobArn": "arn:aws:iot:::job/first", "executions": 2 }));
     let notice = thing.wait_for_topic(&topic("notify")).json();
     assert_eq!(notice["jobs"]["QUEUED"][0]["jobId"], "first");
     let next = thing.wait_for_topic(&topic("notify-next")).json();

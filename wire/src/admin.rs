@@ -16,14 +16,13 @@ pub use component::{ComponentList, ComponentVersion, ListComponents, PublishComp
 pub use connector::{
     AddConnector, AddedConnector, AgentDownload, ConnectorList, ListConnectors, ShowConnector, ShownConnector,
 };
-pub use job::{CreateJob, CreatedJob};
-pub use selector::{ComponentTest, NotLasting, Pattern, Selector, SelectorError, Term, Test};
-pub use token::{ListTokens, RevokeToken, RevokedToken, TokenList, TokenState, TokenView};
 pub use job::{
     AddJobTargets, CancelExecution, CancelJob, CreateJob, CreateJobTemplate, CreatedJob, DeleteExecution, DeleteJob,
     ExecutionChanged, ExecutionList, JobChanged, JobList, JobTemplateList, JobTemplateView, ListExecutions,
     ListJobTemplates, ListJobs, NameJobTemplate, ShowJob, ShownJob, UpdateJob,
 };
+pub use selector::{ComponentTest, NotLasting, Pattern, Selector, SelectorError, Term, Test};
+pub use token::{ListTokens, RevokeToken, RevokedToken, TokenList, TokenState, TokenView};
 pub use upgrade::{ActionList, ListActions, Upgrade, UpgradeStarted};
 
 use crate::rejection::Rejection;

@@ -231,8 +231,95 @@ fn the_requests_and_answers_of_operators() {
     pin("op-actions", &ListActions { thing: Some(thing()), target: None });
     let job = JobId::new("reboot-7").unwrap();
     let document = serde_json::Map::from_iter([("do".to_owned(), "reboot".into())]);
-    pin("op-job-create", &CreateJob { job_id: job.clone(), targets: vec![thing()], document });
-    pin("op-job-created", &Reply::Ok(CreatedJob { job_id: job, executions: 1 }));
+    let config = serde_json::json!({
+        "targetSelection": "CONTINUOUS",
+        "jobExecutionsRolloutConfig": { "maximumPerMinute": 100, "exponentialRate": { "baseRatePerMinute": 50,
+            "incrementFactor": 1.5, "rateIncreaseCriteria": { "numberOfSucceededThings": 1000 } } },
+        "abortConfig": { "criteriaList": [{ "failureType": "ALL", "action": "CANCEL", "thresholdPercentage": 12.5,
+            "minNumberOfExecutedThings": 10 }] },
+        "timeoutConfig": { "inProgressTimeoutInMinutes": 30 },
+        "jobExecutionsRetryConfig": { "criteriaList": [{ "failureType": "FAILED", "numberOfRetries": 3 }] },
+        "schedulingConfig": { "startTime": "2027-01-15 08:00", "endTime": "2027-01-16 08:00",
+            "endBehavior": "FORCE_CANCEL",
+            "maintenanceWindows": [{ "startTime": "cron(30 22 ? * FRI *)", "durationInMinutes": 120 }] },
+    });
+    let config: JobConfig = serde_json::from_value(config).unwrap();
+    let create = CreateJob {
+        job_id: job.clone(),
+        targets: vec![thing()],
+        groups: vec!["pool=blue".parse().unwrap()],
+        document: Some(document.clone()),
+        template: None,
+        parameters: [].into(),
+        description: Some("Saturday's restart".into()),
+        config: config.clone(),
+    };
+    pin("op-job-create", &create);
+    let created = CreatedJob { job_arn: job_arn(&job), job_id: job.clone(), description: None, executions: 1 };
+    pin("op-job-created", &Reply::Ok(created));
+    let summary = JobSummary {
+        job_arn: job_arn(&job),
+        job_id: job.clone(),
+        target_selection: TargetSelection::Continuous,
+        status: WholeJobStatus::InProgress,
+        created_at: 1_800_000_000,
+        last_updated_at: 1_800_000_001,
+        completed_at: None,
+        targets: vec![thing_arn(&thing()), group_arn(&"pool=blue")],
+        number_of_waiting_things: 4,
+        job_process_details: JobProcessDetails { number_of_queued_things: 3, ..JobProcessDetails::default() },
+    };
+    let described = JobDescription {
+        summary: summary.clone(),
+        description: Some("Saturday's restart".into()),
+        force_canceled: None,
+        reason_code: None,
+        comment: None,
+        job_executions_rollout_config: None,
+        abort_config: None,
+        timeout_config: None,
+        job_executions_retry_config: None,
+        scheduling_config: None,
+        job_template_arn: None,
+        document_parameters: [].into(),
+        created_by: "admin".into(),
+    };
+    pin("op-job-shown", &Reply::Ok(ShownJob { job: described.with_config(config), document }));
+    pin("op-job-listed", &Reply::Ok(JobList { jobs: vec![summary], next_token: None }));
+    let execution = ExecutionDescription {
+        job_id: job.clone(),
+        thing_arn: thing_arn(&thing()),
+        status: JobStatus::Canceled,
+        force_canceled: true,
+        status_details: NestedDetails { details_map: [("step".to_owned(), "1".to_owned())].into() },
+        queued_at: 1_800_000_000,
+        started_at: Some(1_800_000_001),
+        last_updated_at: 1_800_000_002,
+        execution_number: 1,
+        version_number: 3,
+        approximate_seconds_before_timed_out: None,
+    };
+    pin(
+        "op-job-executions-listed",
+        &Reply::Ok(ExecutionList { execution_summaries: vec![execution], next_token: None }),
+    );
+    let event = JobEvent {
+        event_type: "JOB".into(),
+        event_id: "e".into(),
+        timestamp: 1_800_000_002,
+        operation: JobOperation::Completed,
+        job_id: job,
+        status: JobOperation::Completed.status(),
+        target_selection: TargetSelection::Snapshot,
+        targets: vec![thing_arn(&thing())],
+        description: None,
+        completed_at: Some(at(2)),
+        created_at: at(0),
+        last_updated_at: at(2),
+        comment: None,
+        job_process_details: Some(EndDetails { number_of_succeeded_things: 1, ..EndDetails::default() }),
+    };
+    pin("event-job", &event);
     let refused: Reply<()> = Reply::Error(Rejection::new(RejectionCode::NotFound, "no connector is called x"));
     pin("op-refused", &refused);
 }
@@ -320,7 +407,7 @@ fn the_messages_of_the_aws_apis() {
         operation: "succeeded".into(),
         job_id: JobId::new("reboot-7").unwrap(),
         thing_arn: "arn:aws:iot:::thing/web-1".into(),
-        status: JobStatus::Succeeded,
+        status: "SUCCEEDED".into(),
         status_details: StatusDetails::new(),
     };
     pin("event-job-execution", &event);

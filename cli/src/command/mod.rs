@@ -4,6 +4,7 @@ mod action;
 mod cert;
 mod component;
 mod connector;
+pub mod course;
 mod init;
 mod job;
 mod script;
@@ -16,7 +17,9 @@ pub use connector::{add, default_pool, list};
 pub use init::{Init, init};
 pub use watch::view_filter;
 
-use crate::args::{CertCommand, Command, ComponentCommand, ConnectorCommand, JobCommand};
+use crate::args::{
+    CertCommand, Command, ComponentCommand, ConnectorCommand, ExecutionCommand, JobCommand, TemplateCommand,
+};
 use crate::error::CliError;
 use crate::output::{Output, say_aside};
 use std::process::ExitCode;
@@ -46,7 +49,20 @@ pub async fn perform(command: Command) -> ExitCode {
         Command::Upgrade(args) => finish(args).await,
         Command::Actions(args) => finish(args).await,
         Command::Watch(args) => finish(args).await,
-        Command::Job(JobCommand::Create(args)) => finish(args).await,
+        Command::Job(JobCommand::Create(args)) => finish(*args).await,
+        Command::Job(JobCommand::List(args)) => finish(args).await,
+        Command::Job(JobCommand::Show(args)) => finish(args).await,
+        Command::Job(JobCommand::Update(args)) => finish(args).await,
+        Command::Job(JobCommand::Cancel(args)) => finish(args).await,
+        Command::Job(JobCommand::Delete(args)) => finish(args).await,
+        Command::Job(JobCommand::AddTargets(args)) => finish(args).await,
+        Command::Job(JobCommand::Executions(args)) => finish(args).await,
+        Command::Job(JobCommand::Execution(ExecutionCommand::Cancel(args))) => finish(args).await,
+        Command::Job(JobCommand::Execution(ExecutionCommand::Delete(args))) => finish(args).await,
+        Command::Job(JobCommand::Template(TemplateCommand::Create(args))) => finish(args).await,
+        Command::Job(JobCommand::Template(TemplateCommand::List(args))) => finish(args).await,
+        Command::Job(JobCommand::Template(TemplateCommand::Show(args))) => finish(args).await,
+        Command::Job(JobCommand::Template(TemplateCommand::Delete(args))) => finish(args).await,
         Command::Cert(CertCommand::Issue(args)) => finish(args).await,
         Command::Demo(args) => finish(args).await,
     }

@@ -3,8 +3,8 @@
 use super::execution::{Execution, State};
 use muster_wire::id::ThingName;
 use muster_wire::job::{
-    GetPendingResponse, JobDocument, JobExecution, JobExecutionState, JobExecutionSummary, Notify, NotifyJobs,
-    NotifyNext,
+    ExecutionDescription, GetPendingResponse, JobDocument, JobExecution, JobExecutionState, JobExecutionSummary,
+    JobStatus, NestedDetails, Notify, NotifyJobs, NotifyNext, thing_arn,
 };
 use muster_wire::limits::{NOTIFY_EXECUTIONS_MAX, PAYLOAD_BYTES_MAX};
 use muster_wire::time::Timestamp;
@@ -37,10 +37,31 @@ impl Execution {
             last_updated_at: self.last_updated_at.epoch_seconds(),
             version_number: self.version_number,
             execution_number: self.execution_number,
-            approximate_seconds_before_timed_out: self
-                .times_out_at()
-                .map(|due| i64::try_from(due.since(now).as_secs()).unwrap_or(i64::MAX)),
+            approximate_seconds_before_timed_out: self.seconds_left(now),
         }
+    }
+
+    /// As the control plane shows it: the latest try.
+    #[must_use]
+    pub fn describe(&self, thing: &ThingName, now: Timestamp) -> ExecutionDescription {
+        ExecutionDescription {
+            job_id: self.job_id.clone(),
+            thing_arn: thing_arn(thing),
+            status: self.status(),
+            // Only a forced cancel ends what has started.
+            force_canceled: self.status() == JobStatus::Canceled && self.started_at().is_some(),
+            status_details: NestedDetails { details_map: self.status_details.clone() },
+            queued_at: self.queued_at.epoch_seconds(),
+            started_at: self.started_at().map(Timestamp::epoch_seconds),
+            last_updated_at: self.last_updated_at.epoch_seconds(),
+            execution_number: self.execution_number,
+            version_number: self.version_number,
+            approximate_seconds_before_timed_out: self.seconds_left(now),
+        }
+    }
+
+    fn seconds_left(&self, now: Timestamp) -> Option<i64> {
+        self.times_out_at().map(|due| i64::try_from(due.since(now).as_secs()).unwrap_or(i64::MAX))
     }
 
     /// The part that answers and refusals carry.

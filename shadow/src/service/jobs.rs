@@ -3,6 +3,11 @@
 //! Accepted and rejected go to the requesting connection alone, in the encoding of its request; `notify` and
 //! `notify-next` are JSON and go to everyone who listens.
 
+pub(super) mod live;
+mod settle;
+
+pub(super) use settle::{order, settle};
+
 use super::batch::Batch;
 use super::{ServiceError, Shared};
 use crate::records::{Job, key};
@@ -12,7 +17,7 @@ use muster_wire::codec::Encoding;
 use muster_wire::id::{JobId, ThingName};
 use muster_wire::job::{
     DescribeRequest, ExecutionResponse, GetPendingRequest, JobDocument, JobExecutionEvent, StartNextRequest,
-    UpdateRequest, UpdateResponse,
+    UpdateRequest, UpdateResponse, thing_arn,
 };
 use muster_wire::limits::JOB_TIMEOUT;
 use muster_wire::topic::{JobRef, JobsTopic, JobsVerb, Topic};
@@ -50,7 +55,7 @@ pub(super) fn handle(
     desk.close()
 }
 
-/// Makes an execution of `job` unless the thing has one. Returns whether it was made.
+/// Makes an execution of an upgrade's job unless the thing has one. Returns whether it was made.
 pub(super) fn assign(
     shared: &Shared,
     batch: &mut Batch<'_>,
@@ -85,17 +90,18 @@ pub(super) fn event(
     desk.close()
 }
 
-/// Times out what is due. Returns whether an execution changed.
-pub(super) fn time_out(shared: &Shared, batch: &mut Batch<'_>, thing: &ThingName) -> Result<bool, ServiceError> {
+/// Times out what is due, and does what the jobs as a whole want of this thing. Returns whether an execution changed.
+pub(super) fn look(shared: &Shared, batch: &mut Batch<'_>, thing: &ThingName) -> Result<bool, ServiceError> {
     let mut desk = Desk::open(shared, batch, thing)?;
     let now = desk.batch.now;
     let due: Vec<Execution> =
         desk.executions.iter().filter(|e| e.times_out_at().is_some_and(|at| at <= now)).cloned().collect();
     for execution in due {
         if let Ok(after) = job::apply(&execution, &Event::Timeout, now) {
-            desk.put(after)?;
+            desk.put_or_retry(after)?;
         }
     }
+    desk.settle_all()?;
     if let Some(next) = desk.executions.iter().filter_map(Execution::times_out_at).min() {
         shared.timers.set(next, thing);
     }
@@ -160,10 +166,15 @@ impl<'d, 'b> Desk<'d, 'b> {
         let execution = match which {
             JobRef::Next => job::next(&self.executions),
             JobRef::Id(id) => {
-                let found = self.executions.iter().find(|execution| {
-                    execution.job_id == *id && request.execution_number.is_none_or(|n| n == execution.execution_number)
-                });
-                match found {
+                let known = self.executions.iter().find(|execution| execution.job_id == *id);
+                let number = request.execution_number;
+                if let Some(known) = known
+                    && known.earlier.iter().any(|earlier| Some(earlier.execution_number) == number)
+                    && let Some(over) = known.tries().into_iter().find(|one| Some(one.execution_number) == number)
+                {
+                    return Ok(Err(Refusal::terminal(&over)));
+                }
+                match known.filter(|execution| number.is_none_or(|number| number == execution.execution_number)) {
                     None => return Ok(Err(Refusal::not_found(id, request.execution_number))),
                     Some(over) if over.status().is_terminal() => return Ok(Err(Refusal::terminal(over))),
                     found => found,
@@ -200,7 +211,7 @@ impl<'d, 'b> Desk<'d, 'b> {
             timestamp: self.batch.now.epoch_seconds(),
             client_token: token,
         };
-        self.put(after)?;
+        self.put_or_retry(after)?;
         Ok(Ok(encoding.encode(&response)))
     }
 
@@ -223,23 +234,35 @@ impl<'d, 'b> Desk<'d, 'b> {
     }
 
     fn put(&mut self, execution: Execution) -> Result<(), ServiceError> {
+        if let Some(event) = execution.status().event() {
+            self.announce(&execution, event);
+        }
+        self.store(execution)
+    }
+
+    fn store(&mut self, execution: Execution) -> Result<(), ServiceError> {
         self.batch.put(&key::execution(self.thing, &execution.job_id), &execution)?;
         if let Some(due) = execution.times_out_at() {
             self.shared.timers.set(due, self.thing);
         }
-        if let Some(event) = execution.status().event() {
-            self.announce(&execution, event);
-        }
-        match self.executions.iter_mut().find(|known| known.job_id == execution.job_id) {
-            Some(known) => *known = execution,
-            None => self.executions.push(execution),
-        }
+        let (job, status) = (execution.job_id.clone(), execution.status());
+        let before = match self.executions.iter_mut().find(|known| known.job_id == execution.job_id) {
+            Some(known) => Some(std::mem::replace(known, execution).status()),
+            None => {
+                self.executions.push(execution);
+                None
+            }
+        };
         self.changed = true;
+        self.count(&job, before, Some(status));
         Ok(())
     }
 
+    /// Forgets the oldest of what is over. What belongs to a job that is not over stays: it says that the thing had it.
     fn prune(&mut self) -> Result<(), ServiceError> {
-        let mut finished: Vec<&Execution> = self.executions.iter().filter(|e| e.status().is_terminal()).collect();
+        let live = self.shared.jobs();
+        let mut finished: Vec<&Execution> =
+            self.executions.iter().filter(|e| e.status().is_terminal() && !live.contains_key(&e.job_id)).collect();
         finished.sort_by_key(|execution| std::cmp::Reverse(execution.last_updated_at));
         for execution in finished.into_iter().skip(FINISHED_KEPT_PER_THING) {
             self.batch.delete(&key::execution(self.thing, &execution.job_id))?;
@@ -255,8 +278,8 @@ impl<'d, 'b> Desk<'d, 'b> {
             timestamp: self.batch.now.epoch_seconds(),
             operation: event.to_owned(),
             job_id: execution.job_id.clone(),
-            thing_arn: format!("arn:aws:iot:::thing/{}", self.thing),
-            status: execution.status(),
+            thing_arn: thing_arn(self.thing),
+            status: event.to_ascii_uppercase(),
             status_details: execution.status_details.clone(),
         };
         self.batch.observe(message(topic, &payload), false);

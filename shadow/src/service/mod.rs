@@ -12,8 +12,8 @@
 //! never meets a conflict; if one does, the batch is answered as failed and the log says so.
 //!
 //! What a crash leaves: a target without actions (the next look makes them), an action without its execution (the next
-//! look makes it), a job without all of its executions (`assigned` is false; the start finishes it), a token that is
-//! used without a certificate (an operator renews the script). Nothing that was acknowledged is lost.
+//! look makes it), a job whose rollout, cancel or delete is not at its end (its run says how far it is; the start goes
+//! on), a token that is used without a certificate (an operator renews the script). Nothing that was acknowledged is lost.
 
 mod batch;
 mod fleet;
@@ -28,6 +28,7 @@ use crate::admission::Admission;
 use crate::records::{Connector, Target};
 use crate::store::{Conflict, Store, StoreError, codec::CodecError};
 use fleet::FleetWorker;
+use jobs::live::{Agenda, LiveJobs};
 use muster_bus::{EmbeddedBus, Inboxes};
 use muster_certs::Authority;
 use muster_runtime::clock::Clock;
@@ -87,6 +88,7 @@ struct Shared {
     fleet: RwLock<FleetState>,
     views: RwLock<BTreeMap<ThingName, ConnectorView>>,
     timers: Timers,
+    agenda: Arc<Agenda>,
 }
 
 /// The fleet's records in memory: few, read at every look, written by the fleet's worker after each commit.
@@ -95,6 +97,7 @@ struct FleetState {
     connectors: BTreeMap<ThingName, Arc<Connector>>,
     targets: Vec<Arc<Target>>,
     components: BTreeMap<(ComponentName, Version), Arc<PublishedComponent>>,
+    jobs: Arc<LiveJobs>,
 }
 
 impl FleetState {
@@ -120,6 +123,11 @@ impl Shared {
 
     fn fleet_mut(&self) -> RwLockWriteGuard<'_, FleetState> {
         self.fleet.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The jobs that are not over, as of now.
+    fn jobs(&self) -> Arc<LiveJobs> {
+        self.fleet().jobs.clone()
     }
 
     fn views(&self) -> RwLockReadGuard<'_, BTreeMap<ThingName, ConnectorView>> {
@@ -173,10 +181,12 @@ impl Service {
     ) -> Result<Self, ServiceError> {
         let fleet = RwLock::new(fleet::load(store.as_ref())?);
         let views = RwLock::default();
-        let shared = Arc::new(Shared { store, bus, clock, config, fleet, views, timers: Timers::default() });
+        let agenda = Arc::new(Agenda::new(bus.clone()));
+        let shared = Arc::new(Shared { store, bus, clock, config, fleet, views, timers: Timers::default(), agenda });
         fleet::certificates::load(&shared)?;
-        worker::prepare(&shared)?;
         let fleet_worker = FleetWorker::new(shared.clone());
+        fleet_worker.load_jobs()?;
+        worker::prepare(&shared)?;
         let mut threads = Vec::new();
         for (number, inbox) in inboxes.partitions.into_iter().enumerate() {
             let worker = worker::Worker::new(shared.clone());

@@ -31,7 +31,7 @@ pub(super) fn look(
     connector: &Connector,
     link: &Link,
 ) -> Result<(), ServiceError> {
-    jobs::time_out(shared, batch, &connector.name)?;
+    jobs::look(shared, batch, &connector.name)?;
     let host = views::host(batch, connector)?;
     let mut view = read(shared, batch, connector, &host)?;
     let plan = plan(&view, batch.now);

@@ -491,18 +491,6 @@ fn links_go_from_never_over_online_to_offline() {
 }
 
 #[test]
-fn an_execution_that_takes_too_long_times_out() {
-    let mut rig = Rig::new();
-    rig.operator("job-create", json!({ "job_id": "j", "targets": ["t"], "document": {} })).unwrap();
-    rig.delivered("$aws/things/t/jobs/notify-next");
-    rig.job("t", "start-next", json!({}));
-    rig.clock.set(Timestamp::from_seconds(START + 3600));
-    assert_eq!(rig.delivered("$aws/things/t/jobs/notify-next").get("execution"), None);
-    let late = rig.job("t", "j/update", json!({ "status": "SUCCEEDED" }));
-    assert_eq!(late["code"], "InvalidStateTransition");
-}
-
-#[test]
 fn one_things_nonsense_stays_its_own() {
     let mut rig = Rig::new();
     rig.add("a");
@@ -555,26 +543,5 @@ fn listings_come_in_pages_that_fit() {
     assert_eq!(names.len(), 300);
 }
 
-#[test]
-fn a_job_that_was_cut_off_is_finished_at_the_next_start() {
-    let mut rig = Rig::new();
-    rig.operator("job-create", json!({ "job_id": "j", "targets": ["t"], "document": { "do": "it" } })).unwrap();
-    // As a crash would leave it: the job is there, its executions are not.
-    let (job, things) = (JobId::new("k").unwrap(), vec![ThingName::new("u").unwrap()]);
-    let (store, now) = (rig.store.clone(), rig.clock.now());
-    let mut batch = batch::Batch::new(store.as_ref(), now);
-    let by = muster_wire::id::PersonName::new("admin").unwrap();
-    let record = crate::records::Job { id: job.clone(), document: Default::default(), assigned: false, by, at: now };
-    batch.put(&crate::records::key::job(&job), &record).unwrap();
-    let things = crate::records::JobThings { job: job.clone(), things };
-    batch.put(&crate::records::key::job_things(&job), &things).unwrap();
-    batch.commit(rig.bus.as_ref()).unwrap();
-    rig.start();
-    // The fleet's worker answers after it has finished what was left.
-    rig.operator("component-list", json!({})).unwrap();
-    assert_eq!(rig.job("u", "start-next", json!({}))["execution"]["jobId"], "k");
-    let mut batch = batch::Batch::new(store.as_ref(), now);
-    assert!(batch.get::<crate::records::Job>(&crate::records::key::job(&job)).unwrap().unwrap().assigned);
-}
-
 mod connectors;
+mod jobs;

@@ -76,6 +76,7 @@ pub(super) fn tick(shared: &Shared) {
         for thing in things {
             wake(shared, &thing);
         }
+        shared.agenda.tick(shared.clock.now());
         if shared.clock.now() >= next_scan {
             next_scan = shared.clock.now().plus(RESCAN_INTERVAL);
             let connectors: Vec<ThingName> = shared.fleet().connectors.keys().cloned().collect();

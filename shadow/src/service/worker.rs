@@ -10,6 +10,7 @@ use muster_model::job::Execution;
 use muster_wire::codec::Encoding;
 use muster_wire::id::{Sha256Hex, ShadowName, ThingName};
 use muster_wire::limits::COMMIT_BATCH_MAX;
+use muster_wire::rejection::Rejection;
 use muster_wire::shadow;
 use muster_wire::telemetry::HostTelemetry;
 use muster_wire::topic::{JobsTopic, ShadowTopic, Topic};
@@ -26,8 +27,15 @@ pub(super) struct Worker {
     agent: ShadowName,
 }
 
-/// Rebuilds what is only in memory: every connector's view, and the timers of every execution.
+/// Rebuilds what is only in memory: every connector's view, the timers of every execution, and how the jobs stand.
 pub(super) fn prepare(shared: &Arc<Shared>) -> Result<(), ServiceError> {
+    // Counted before they are looked at: a look counts what it changes.
+    shared.store.scan(crate::store::Key::new(crate::store::Kind::Execution).as_bytes(), &mut |found, stored| {
+        if let Err(error) = watch_timer(shared, found, &stored.value) {
+            shared.report("read an execution", &error);
+        }
+        std::ops::ControlFlow::Continue(())
+    })?;
     let connectors: Vec<Arc<Connector>> = shared.fleet().connectors.values().cloned().collect();
     let mut worker = Worker::new(shared.clone());
     for page in connectors.chunks(COMMIT_BATCH_MAX) {
@@ -42,18 +50,13 @@ pub(super) fn prepare(shared: &Arc<Shared>) -> Result<(), ServiceError> {
         }
         batch.commit(shared.bus.as_ref())?;
     }
-    shared.store.scan(crate::store::Key::new(crate::store::Kind::Execution).as_bytes(), &mut |found, stored| {
-        if let Err(error) = watch_timer(shared, found, &stored.value) {
-            shared.report("read an execution", &error);
-        }
-        std::ops::ControlFlow::Continue(())
-    })?;
     Ok(())
 }
 
 fn watch_timer(shared: &Shared, found: &[u8], value: &[u8]) -> Result<(), ServiceError> {
     let stored: muster_model::job::StoredExecution = crate::store::codec::decode(found, value)?;
     let execution = Execution::from(stored);
+    jobs::live::count(&shared.jobs(), &execution);
     let thing = crate::store::Key::parse(found).ok().and_then(|key| ThingName::new(key.parts.first()?).ok());
     if let (Some(due), Some(thing)) = (execution.times_out_at(), thing) {
         shared.timers.set(due, &thing);
@@ -110,23 +113,44 @@ impl Worker {
             }
             Inbound::Link(change) => self.link(batch, &change, touched),
             Inbound::Assign(assign) => {
-                let outcome = jobs::assign(&self.shared, batch, &assign.thing, &assign.job).map(drop);
+                let outcome = jobs::settle(&self.shared, batch, &assign.thing, &assign.job).map(drop);
                 let made = outcome.is_ok();
                 if !made {
                     batch.undo(mark);
                 }
                 if let Some(done) = assign.done {
-                    batch.then(move |committed| done.count_down(made && committed));
+                    let agenda = self.shared.agenda.clone();
+                    batch.then(move |committed| {
+                        done.count_down(made && committed);
+                        if done.outcome().is_some() {
+                            agenda.ask(&assign.job);
+                        }
+                    });
                 }
                 outcome
             }
+            Inbound::Order(order) => {
+                let outcome = jobs::order(&self.shared, batch, &order);
+                let (answer, outcome) = match outcome {
+                    Ok(answer) => (answer, Ok(())),
+                    Err(error) => {
+                        batch.undo(mark);
+                        (Err(Rejection::internal()), Err(error))
+                    }
+                };
+                batch.then(move |committed| {
+                    // Whoever asked may have given up.
+                    let _ = order.reply.send(if committed { answer } else { Err(Rejection::internal()) });
+                });
+                outcome
+            }
             Inbound::Wake(thing) => {
-                let outcome = jobs::time_out(&self.shared, batch, &thing).map(drop);
+                let outcome = jobs::look(&self.shared, batch, &thing).map(drop);
                 touched.insert(thing);
                 outcome
             }
             // The bus sends enrolments to the fleet's worker.
-            Inbound::Enrol { .. } | Inbound::Proven { .. } | Inbound::Stop => Ok(()),
+            Inbound::Enrol { .. } | Inbound::Proven { .. } | Inbound::Jobs | Inbound::Stop => Ok(()),
         };
         if let Err(error) = outcome {
             self.shared.report("serve a request", &error);

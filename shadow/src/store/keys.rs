@@ -27,6 +27,12 @@ pub enum Kind {
     Job,
     /// The things of a job.
     JobThings,
+    /// How far a job is.
+    JobRun,
+    /// A thing that came to a continuous job.
+    JobJoined,
+    /// A template for jobs.
+    JobTemplate,
     /// An operator's intent for a component.
     Target,
     /// A published component version.
@@ -41,13 +47,16 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::Connector,
         Self::Token,
         Self::Shadow,
         Self::Execution,
         Self::Job,
         Self::JobThings,
+        Self::JobRun,
+        Self::JobJoined,
+        Self::JobTemplate,
         Self::Target,
         Self::Component,
         Self::Action,
@@ -64,6 +73,9 @@ impl Kind {
             Self::Execution => b'e',
             Self::Job => b'j',
             Self::JobThings => b'h',
+            Self::JobRun => b'R',
+            Self::JobJoined => b'I',
+            Self::JobTemplate => b'L',
             Self::Target => b'g',
             Self::Component => b'p',
             Self::Action => b'a',
@@ -81,6 +93,9 @@ impl Kind {
             Self::Execution => "execution",
             Self::Job => "job",
             Self::JobThings => "things of job",
+            Self::JobRun => "run of job",
+            Self::JobJoined => "late thing of job",
+            Self::JobTemplate => "job template",
             Self::Target => "target",
             Self::Component => "component",
             Self::Action => "action",
@@ -129,6 +144,11 @@ impl Key {
     /// The bytes, for `get` and `scan`.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// A stored key, checked. Errors: bytes that no key has.
+    pub fn from_stored(key: &[u8]) -> Result<Self, BadKey> {
+        Self::parse(key).map(|_| Self(key.to_vec()))
     }
 
     /// Takes a stored key apart.

@@ -178,7 +178,7 @@ async fn response(connection: &mut Connection, count: usize) -> Result<()> {
     }
 }
 
-/// `{"ok":{"job_id":…,"executions":…}}`, or `{"error":{…}}`.
+/// `{"ok":{"jobId":…,"executions":…}}`, or `{"error":{…}}`.
 fn judge(payload: &[u8], count: usize) -> Result<()> {
     let answer: serde_json::Value = serde_json::from_slice(payload).context("the operator's answer is not JSON")?;
     let executions = answer["ok"]["executions"].as_u64();
@@ -202,13 +202,13 @@ mod tests {
         let request: muster_wire::admin::CreateJob = serde_json::from_str(&job_request(2)).unwrap();
         assert_eq!(request.targets.iter().map(|thing| thing.as_str()).collect::<Vec<_>>(), ["load-0", "load-1"]);
         assert_eq!(request.job_id.as_str(), JOB_ID);
-        assert_eq!(request.document["operation"], "load");
+        assert_eq!(request.document.unwrap()["operation"], "load");
     }
 
     #[test]
     fn only_the_full_number_of_executions_is_success() {
-        assert!(judge(br#"{"ok":{"job_id":"x","executions":2}}"#, 2).is_ok());
-        assert!(judge(br#"{"ok":{"job_id":"x","executions":1}}"#, 2).is_err());
+        assert!(judge(br#"{"ok":{"jobId":"x","executions":2}}"#, 2).is_ok());
+        assert!(judge(br#"{"ok":{"jobId":"x","executions":1}}"#, 2).is_err());
         assert!(judge(br#"{"error":{"code":"invalid","message":"no"}}"#, 2).is_err());
         assert!(judge(b"what", 2).is_err());
     }

@@ -5,15 +5,17 @@ pub(super) mod certificates;
 mod components;
 mod connectors;
 mod enrol;
+mod jobs;
 mod tokens;
 mod upgrades;
 
 use super::batch::Batch;
 use super::timers::wake;
 use super::{FleetState, ServiceError, Shared};
-use crate::records::{Connector, Job, JobThings, Record, Target, key};
+use crate::records::{Connector, Record, Target};
 use crate::store::{Key, Kind, Store, codec};
-use muster_bus::{Answer, Assign, Inbound, Message, Request, Requests, Submitted};
+use jobs::Courses;
+use muster_bus::{Answer, Inbound, Message, Request};
 use muster_certs::Role;
 use muster_wire::admin::{Reply, Verb};
 use muster_wire::codec::Encoding;
@@ -22,6 +24,7 @@ use muster_wire::id::PersonName;
 use muster_wire::rejection::{Rejection, RejectionCode};
 use muster_wire::topic::Topic;
 use serde::{Serialize, de::DeserializeOwned};
+use std::cell::RefCell;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
@@ -77,11 +80,12 @@ fn refuse<T>(code: RejectionCode, message: impl Into<String>) -> Result<T, Refus
 /// Serves the fleet as a whole.
 pub(super) struct FleetWorker {
     shared: Arc<Shared>,
+    courses: RefCell<Courses>,
 }
 
 impl FleetWorker {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+        Self { shared, courses: RefCell::default() }
     }
 
     /// The thread's whole life: it ends when the bus is stopped.
@@ -108,8 +112,9 @@ impl FleetWorker {
                         self.shared.report("note that a certificate is in use", &error);
                     }
                 }
+                Inbound::Jobs => self.look_at_jobs(),
                 Inbound::Stop => return,
-                Inbound::Link(_) | Inbound::Assign(_) | Inbound::Wake(_) => {}
+                Inbound::Link(_) | Inbound::Assign(_) | Inbound::Order(_) | Inbound::Wake(_) => {}
             }
         }
     }
@@ -161,6 +166,19 @@ impl FleetWorker {
             Verb::CertRevoke => result(self.revoke_certificate(read(payload)?, by)?),
             Verb::CertList => result(self.list_certificates(&read(payload)?)),
             Verb::JobCreate => result(self.create_job(read(payload)?, by)?),
+            Verb::JobList => result(self.list_jobs(&read(payload)?)?),
+            Verb::JobShow => result(self.show_job(&read(payload)?)?),
+            Verb::JobUpdate => result(self.update_job(read(payload)?, by)?),
+            Verb::JobCancel => result(self.cancel_job(read(payload)?, by)?),
+            Verb::JobDelete => result(self.delete_job(read(payload)?, by)?),
+            Verb::JobTargets => result(self.add_job_targets(read(payload)?, by)?),
+            Verb::JobExecutions => result(self.list_executions(&read(payload)?)?),
+            Verb::JobExecutionCancel => result(self.cancel_execution(read(payload)?)?),
+            Verb::JobExecutionDelete => result(self.delete_execution(read(payload)?)?),
+            Verb::JobTemplateCreate => result(self.create_template(read(payload)?, by)?),
+            Verb::JobTemplateList => result(self.list_templates(&read(payload)?)?),
+            Verb::JobTemplateShow => result(self.show_template(&read(payload)?)?),
+            Verb::JobTemplateDelete => result(self.delete_template(&read(payload)?, by)?),
         }
     }
 
@@ -189,16 +207,6 @@ impl FleetWorker {
         wake(&self.shared, thing);
     }
 
-    /// Jobs whose executions were not all made when the process ended.
-    fn finish_jobs(&self) -> Result<(), ServiceError> {
-        for job in all::<Job>(self.shared.store.as_ref(), Kind::Job)?.into_iter().filter(|job| !job.assigned) {
-            let mut batch = Batch::new(self.shared.store.as_ref(), self.shared.clock.now());
-            let things = batch.get::<JobThings>(&key::job_things(&job.id))?.map(|known| known.things);
-            self.assign_all(&job, things.unwrap_or_default())?;
-        }
-        Ok(())
-    }
-
     /// Connectors that were enrolled, but whose first intents were not all stored when the process ended.
     fn finish_enrolments(&self) -> Result<(), ServiceError> {
         let connectors: Vec<_> = self.shared.fleet().connectors.values().cloned().collect();
@@ -206,13 +214,6 @@ impl FleetWorker {
             self.intend_wanted(connector)?;
         }
         Ok(())
-    }
-
-    fn assign(&self, assign: Assign) {
-        match self.shared.bus.submit(Inbound::Assign(assign)) {
-            Ok(Submitted::Queued) | Err(_) => {}
-            Ok(Submitted::Full(wait)) => drop(block_on(wait)),
-        }
     }
 }
 

@@ -1,26 +1,20 @@
-//! Intents, the actions that they cause, and jobs for many things.
+//! Intents, and the actions that they cause.
 
+use super::jobs::UPGRADE_PREFIX;
 use super::{FleetWorker, ROOM_BYTES, Refused, refuse};
-use crate::records::{Connector, Job, JobThings, StoredAction, Target, key};
+use crate::records::{Connector, StoredAction, Target, key};
 use crate::service::{FleetState, ServiceError};
 use crate::store::{Key, Kind, codec};
-use muster_bus::{Assign, Latch};
 use muster_model::reconcile::Action;
 use muster_model::select::{Facts, selects};
-use muster_wire::admin::{ActionList, CreateJob, CreatedJob, ListActions, Selector, Upgrade, UpgradeStarted};
+use muster_wire::admin::{ActionList, ListActions, Selector, Upgrade, UpgradeStarted};
 use muster_wire::id::{ComponentName, JobId, PersonName, TargetId, ThingName, Version};
-use muster_wire::limits::{ACTIONS_LISTED_MAX, JOB_DOCUMENT_BYTES_MAX};
+use muster_wire::limits::ACTIONS_LISTED_MAX;
 use muster_wire::rejection::RejectionCode;
 use muster_wire::view::ActionView;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
-use tracing::{info, warn};
-
-/// Jobs of upgrades are called so; operators' jobs are not.
-const UPGRADE_PREFIX: &str = "upgrade-";
-/// All executions of a job are durable by then, or the operator is told that they are not.
-const ASSIGN_DEADLINE: Duration = Duration::from_secs(60);
+use tracing::info;
 
 impl FleetState {
     /// Whether this version is published.
@@ -164,72 +158,5 @@ impl FleetWorker {
             actions.extend(thing.map(|thing| action.view(&thing)));
         }
         Ok(actions)
-    }
-
-    /// Stores the job, then makes an execution for each thing in the thing's own partition, and answers when all are
-    /// durable.
-    pub(super) fn create_job(&self, create: CreateJob, by: &PersonName) -> Result<CreatedJob, Refused> {
-        let bytes = serde_json::to_vec(&create.document).map_or(usize::MAX, |bytes| bytes.len());
-        if bytes > JOB_DOCUMENT_BYTES_MAX {
-            let message = format!("the job document has {bytes} bytes; at most {JOB_DOCUMENT_BYTES_MAX} are allowed");
-            return refuse(RejectionCode::TooLarge, message);
-        }
-        if create.targets.is_empty() {
-            return refuse(RejectionCode::Invalid, "the job has no things; name at least one");
-        }
-        if create.job_id.as_str().starts_with(UPGRADE_PREFIX) {
-            let message =
-                format!("the name {} is kept for upgrades; choose one without {UPGRADE_PREFIX}", create.job_id);
-            return refuse(RejectionCode::Invalid, message);
-        }
-        if self.has_job(&create.job_id)? {
-            return refuse(RejectionCode::Conflict, format!("a job is called {} already", create.job_id));
-        }
-        let mut things = create.targets;
-        things.sort();
-        things.dedup();
-        let executions = things.len();
-        let job = Job {
-            id: create.job_id,
-            document: create.document,
-            assigned: false,
-            by: by.clone(),
-            at: self.shared.clock.now(),
-        };
-        // The things first: a job without its things could not be finished after a crash.
-        let things = JobThings { job: job.id.clone(), things };
-        self.commit(|batch| batch.put(&key::job_things(&job.id), &things))?;
-        self.commit(|batch| batch.put(&key::job(&job.id), &job))?;
-        info!(job = %job.id, things = executions, %by, "job created");
-        if !self.assign_all(&job, things.things)? {
-            let message = format!(
-                "job {} is stored, but not every execution was made; the next start of the server makes the rest",
-                job.id
-            );
-            return refuse(RejectionCode::Internal, message);
-        }
-        Ok(CreatedJob { job_id: job.id, executions })
-    }
-
-    /// Makes the executions of a stored job, each in its thing's partition. Returns whether all are durable; then the
-    /// job says so.
-    pub(super) fn assign_all(&self, job: &Job, things: Vec<ThingName>) -> Result<bool, ServiceError> {
-        let latch = Latch::new(things.len());
-        for thing in things {
-            self.assign(Assign { thing, job: job.id.clone(), done: Some(latch.clone()) });
-        }
-        let waiting = latch.clone();
-        let all = super::block_on(async move { tokio::time::timeout(ASSIGN_DEADLINE, waiting.wait()).await });
-        if !matches!(all, Some(Ok(0))) {
-            warn!(job = %job.id, "not every execution of a job was made");
-            return Ok(false);
-        }
-        self.commit(|batch| batch.put(&key::job(&job.id), &Job { assigned: true, ..job.clone() }))?;
-        Ok(true)
-    }
-
-    fn has_job(&self, id: &JobId) -> Result<bool, Refused> {
-        let found = self.shared.store.get(key::job(id).as_bytes()).map_err(ServiceError::from)?;
-        Ok(found.is_some())
     }
 }
