@@ -413,5 +413,5 @@ fn observe(batch: &mut Batch<'_>, event: &JobEvent) {
 
 /// What a job is for, as ARNs.
 fn target_arns(job: &Job) -> Vec<String> {
-    job.targets.iter().map(thing_arn).chain(job.groups.iter().map(|group| group_arn(group))).collect()
+    job.targets.iter().map(thing_arn).chain(job.groups.iter().map(group_arn)).collect()
 }
