@@ -260,6 +260,26 @@ def _(fleet):
         equal(other.start_next().job_id, job)
 
 
+@check("J26 a continuous job sends exactly two notices of each kind, as in AWS's own test")
+def _(fleet):
+    with Device(fleet) as thing:
+        job, pool = f"job-{unique()}", f"pool-{unique()}"
+        fleet.create_job(job, options=("--to", f"pool={pool}", "--continuous"))
+        answer = thing.pending()
+        equal((answer.in_progress_jobs, answer.queued_jobs), ([], []))
+        fleet.muster("connector", "add", thing.thing, "--pool", pool)
+        thing.next_is(job, JobStatus.QUEUED)
+        equal(thing.listed(), {JobStatus.QUEUED: [job]})
+        equal(thing.start_next().job_id, job)
+        equal(thing.described(job).status, JobStatus.IN_PROGRESS)
+        thing.updated(job, JobStatus.SUCCEEDED)
+        thing.next_is(None)
+        equal(thing.listed(), {})
+        answer = thing.pending()
+        equal((answer.in_progress_jobs, answer.queued_jobs), ([], []))
+        thing.silent()
+
+
 @check("a thing that was away finds its job when it returns")
 def _(fleet):
     with Device(fleet) as thing:

@@ -100,12 +100,12 @@ fn shadows_keep_the_rules_over_mqtt_5() {
 
 #[test]
 fn the_second_jobs_client_works_over_mqtt_3() {
-    run("jobs_v2.py", Mqtt::V3, 17);
+    run("jobs_v2.py", Mqtt::V3, 18);
 }
 
 #[test]
 fn the_second_jobs_client_works_over_mqtt_5() {
-    run("jobs_v2.py", Mqtt::V5, 17);
+    run("jobs_v2.py", Mqtt::V5, 18);
 }
 
 #[test]
