@@ -188,7 +188,9 @@ fn j19_who_joins_a_group_gets_its_continuous_job_and_who_leaves_loses_it() {
     stage.fleet.restart();
     // A label makes x a member, and without it x is none.
     let x = stage.device("x");
-    x.subscribe(&topic("x", "notify-next")).expect("the own topics may be read");
+    for filter in [&topic("x", "notify-next"), "$aws/things/x/shadow/name/agent/update/accepted"] {
+        x.subscribe(filter).expect("the own topics may be read");
+    }
     let label = |labels: Value| {
         let facts = json!({ "state": { "reported": { "hostname": "x", "labels": labels } } });
         x.ask_accepted("$aws/things/x/shadow/name/agent/update", facts);

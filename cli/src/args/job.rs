@@ -159,11 +159,11 @@ pub struct JobCreateArgs {
     #[arg(long, value_name = "TEXT")]
     pub description: Option<String>,
     #[command(flatten)]
+    pub operator: OperatorArgs,
+    #[command(flatten)]
     pub rules: RuleArgs,
     #[command(flatten)]
     pub schedule: ScheduleArgs,
-    #[command(flatten)]
-    pub operator: OperatorArgs,
 }
 
 #[derive(Debug, Args)]
@@ -197,9 +197,9 @@ pub struct JobUpdateArgs {
     #[arg(long, value_name = "TEXT")]
     pub description: Option<String>,
     #[command(flatten)]
-    pub rules: RuleArgs,
-    #[command(flatten)]
     pub operator: OperatorArgs,
+    #[command(flatten)]
+    pub rules: RuleArgs,
 }
 
 #[derive(Debug, Args)]
@@ -304,11 +304,11 @@ pub struct TemplateCreateArgs {
     #[arg(long, value_name = "JOB", conflicts_with_all = ["document", "RuleArgs", "ScheduleArgs"])]
     pub from_job: Option<JobId>,
     #[command(flatten)]
+    pub operator: OperatorArgs,
+    #[command(flatten)]
     pub rules: RuleArgs,
     #[command(flatten)]
     pub schedule: ScheduleArgs,
-    #[command(flatten)]
-    pub operator: OperatorArgs,
 }
 
 #[derive(Debug, Args)]

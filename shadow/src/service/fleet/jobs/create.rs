@@ -20,6 +20,9 @@ use tracing::info;
 /// An answer waits so long for the executions of a small job. They are made in any case.
 const SMALL_JOB_DEADLINE: Duration = Duration::from_secs(10);
 
+/// Longest text of all groups of a job together: a line of a list names them, and must fit a message.
+const GROUPS_BYTES_MAX: usize = 16 * 1024;
+
 impl FleetWorker {
     /// Stores the job and begins. Of a job that fits a page the executions are there when the operator is answered.
     pub(in crate::service::fleet) fn create_job(
@@ -191,6 +194,11 @@ pub(super) fn check_targets(targets: &[ThingName], groups: &[Selector], continuo
     // A list of things alone is only a list of members; the others are looked at whenever a thing is.
     if count > JOB_TARGETS_MAX && (continuous || !groups.is_empty()) {
         let message = format!("there are {count} targets; at most {JOB_TARGETS_MAX} are allowed");
+        return refuse(RejectionCode::TooLarge, message);
+    }
+    let bytes: usize = groups.iter().map(|group| group.to_string().len()).sum();
+    if bytes > GROUPS_BYTES_MAX {
+        let message = format!("the groups take {bytes} bytes as text; at most {GROUPS_BYTES_MAX} are allowed");
         return refuse(RejectionCode::TooLarge, message);
     }
     let passing = groups.iter().filter(|_| continuous).find_map(|group| group.check_lasting().err());

@@ -212,22 +212,29 @@ impl<'l> Page<'l> {
 
     /// Adds every try that is wanted. Returns whether there was room; the next page begins here when there was none.
     fn add(&mut self, execution: &Execution, thing: &ThingName, now: Timestamp) -> bool {
-        let tries: Vec<ExecutionDescription> = execution
+        let mut tries: Vec<ExecutionDescription> = execution
             .tries()
             .iter()
             .filter(|one| self.wanted.status.is_none_or(|status| status == one.status()))
             .map(|one| one.describe(thing, now))
             .collect();
-        let bytes = serde_json::to_vec(&tries).map_or(0, |bytes| bytes.len());
-        // A single thing with more than a whole page of tries is still told of.
-        if bytes > self.room && !self.list.execution_summaries.is_empty() {
+        if size(&tries) > self.room && !self.list.execution_summaries.is_empty() {
             self.list.next_token = self.last.clone();
             return false;
         }
-        self.room = self.room.saturating_sub(bytes);
+        // A single thing may have more to tell than a message holds; then the oldest tries are left out.
+        while size(&tries) > self.room && tries.len() > 1 {
+            tries.remove(0);
+        }
+        self.room = self.room.saturating_sub(size(&tries));
         self.list.execution_summaries.extend(tries);
         true
     }
+}
+
+/// Bytes on the wire, with the commas.
+fn size(tries: &[ExecutionDescription]) -> usize {
+    tries.iter().map(|one| serde_json::to_vec(one).map_or(0, |bytes| bytes.len() + 1)).sum()
 }
 
 /// Whether an operator named this target.
