@@ -45,7 +45,7 @@ pub enum ExecutionCommand {
 #[derive(Debug, Subcommand)]
 pub enum TemplateCommand {
     /// Make a job template
-    Create(TemplateCreateArgs),
+    Create(Box<TemplateCreateArgs>),
     /// List job templates
     List(TemplateListArgs),
     /// Show a job template

@@ -59,7 +59,7 @@ pub async fn perform(command: Command) -> ExitCode {
         Command::Job(JobCommand::Executions(args)) => finish(args).await,
         Command::Job(JobCommand::Execution(ExecutionCommand::Cancel(args))) => finish(args).await,
         Command::Job(JobCommand::Execution(ExecutionCommand::Delete(args))) => finish(args).await,
-        Command::Job(JobCommand::Template(TemplateCommand::Create(args))) => finish(args).await,
+        Command::Job(JobCommand::Template(TemplateCommand::Create(args))) => finish(*args).await,
         Command::Job(JobCommand::Template(TemplateCommand::List(args))) => finish(args).await,
         Command::Job(JobCommand::Template(TemplateCommand::Show(args))) => finish(args).await,
         Command::Job(JobCommand::Template(TemplateCommand::Delete(args))) => finish(args).await,
