@@ -25,6 +25,7 @@ use muster_runtime::clock::Clock;
 use muster_runtime::ids;
 use muster_wire::id::{ComponentName, JobId, ThingName};
 use muster_wire::label::Label;
+use muster_wire::settings::SettingsReport;
 use muster_wire::topic::{TelemetryKind, Topic};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -46,6 +47,10 @@ pub struct Parts {
     pub publisher: PublisherPublicKey,
     /// The clock.
     pub clock: Clock,
+    /// How it is connected.
+    pub settings: SettingsReport,
+    /// Told when the server has answered for the first time.
+    pub proven: Arc<Notify>,
     /// What the host's owner says about it.
     pub labels: Vec<Label>,
     /// What the server may do here.
@@ -106,6 +111,7 @@ pub struct Agent {
     news: (mpsc::Sender<ComponentName>, mpsc::Receiver<ComponentName>),
     tasks: JoinSet<()>,
     up: bool,
+    is_proven: bool,
     report_at: Option<Instant>,
     reported_at: Instant,
     telemetry_at: Instant,
@@ -128,6 +134,7 @@ impl Agent {
             news: mpsc::channel(16),
             tasks: JoinSet::new(),
             up: false,
+            is_proven: false,
             report_at: None,
             reported_at: now,
             telemetry_at: now,

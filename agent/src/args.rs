@@ -21,6 +21,8 @@ pub enum Verb {
     Enrol(Enrol),
     /// Run until stopped; components go on running afterwards.
     Run(Run),
+    /// Make the running agent read its settings again.
+    Reload(Reload),
     /// Say what runs here.
     Status(Status),
 }
@@ -74,6 +76,14 @@ pub struct ProxyArgs {
 /// Arguments of `run`.
 #[derive(Debug, clap::Args)]
 pub struct Run {
+    /// Folder for the agent and its components.
+    #[arg(long, value_name = "DIR")]
+    pub prefix: PathBuf,
+}
+
+/// Arguments of `reload`.
+#[derive(Debug, clap::Args)]
+pub struct Reload {
     /// Folder for the agent and its components.
     #[arg(long, value_name = "DIR")]
     pub prefix: PathBuf,

@@ -99,6 +99,11 @@ impl Identity {
         Ok(identity)
     }
 
+    /// The same, but the server is known by another CA.
+    pub fn trusting(self, ca_pem: String) -> Self {
+        Self { ca_pem, ..self }
+    }
+
     /// How TLS is spoken with the server.
     pub fn tls(&self, alpn: &[&[u8]]) -> Result<Arc<rustls::ClientConfig>, Failure> {
         let config = client_config(&self.ca_pem, Some((&self.certificate_pem, &self.key_pem)), alpn);

@@ -20,6 +20,7 @@ mod reports;
 mod run;
 mod settings;
 mod status;
+mod trial;
 mod upgrader;
 
 use crate::args::{Args, Verb};
@@ -61,6 +62,7 @@ async fn dispatch(args: Args) -> Result<String, Failure> {
     match args.verb {
         Verb::Enrol(enrol) => enrol::enrol(enrol, &Clock::system()).await,
         Verb::Run(run) => run::run(&prefix(&run.prefix)?).await.map(|()| String::new()),
+        Verb::Reload(args) => run::reload(&prefix(&args.prefix)?),
         Verb::Status(args) => {
             let status = status::status(&prefix(&args.prefix)?)?;
             if args.json {

@@ -42,6 +42,11 @@ impl Prefix {
         self.0.join(PROXY_PASSWORD)
     }
 
+    /// The connection settings that the server confirmed, and those on trial.
+    pub fn trial(&self) -> PathBuf {
+        self.state().join("settings.json")
+    }
+
     /// What only this user may look into.
     pub fn state(&self) -> PathBuf {
         self.0.join("state")

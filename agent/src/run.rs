@@ -7,27 +7,61 @@ use crate::link::{self, QUEUE, Target};
 use crate::places::Prefix;
 use crate::platform;
 use crate::settings::Settings;
+use crate::trial;
+use muster_certs::store;
 use muster_runtime::clock::Clock;
 use muster_runtime::failure::Failure;
 use muster_runtime::tasks::{OnExit, TaskGroup};
 use muster_runtime::telemetry;
 use muster_wire::limits::SHUTDOWN_GRACE;
+use std::error::Error;
 use std::fs::{File, TryLockError};
+use std::io::Write;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 const LOCK_PATIENCE: Duration = Duration::from_secs(3);
 const LOCK_PAUSE: Duration = Duration::from_millis(100);
 
-/// Runs until SIGTERM or SIGINT.
+/// Runs until SIGTERM or SIGINT; SIGHUP makes it read its settings again.
 pub async fn run(prefix: &Prefix) -> Result<(), Failure> {
-    let settings = Settings::read(prefix)
-        .map_err(|error| Failure::local_because(format!("{} cannot be used", prefix.settings().display()), error))?;
+    let settings = read_settings(prefix)?;
     telemetry::init(&settings.log_level, settings.log_format);
-    let identity = Identity::load(prefix)?;
+    Identity::load(prefix)?;
+    let mut signals = Signals::listen()?;
+    let Some(mut lock) = wait_for_lock(prefix).await? else {
+        let root = prefix.root().display();
+        return Err(Failure::Outcome(format!("another agent runs with prefix {root}; stop that one first")));
+    };
+    write_pid(&mut lock)
+        .map_err(|error| Failure::local_because(format!("cannot write {}", prefix.lock().display()), error))?;
+    for folder in [prefix.journals(), prefix.spool(), prefix.components()] {
+        std::fs::create_dir_all(&folder)
+            .map_err(|error| Failure::local_because(format!("cannot make {}", folder.display()), error))?;
+    }
+    let clock = Clock::system();
+    while round(prefix, &clock, &mut signals).await? == Round::Again {}
+    info!("agent stopped; components go on");
+    Ok(())
+}
+
+/// Whether the agent shall begin anew, with other settings.
+#[derive(Debug, PartialEq, Eq)]
+enum Round {
+    Again,
+    Over,
+}
+
+/// Runs with one set of settings.
+async fn round(prefix: &Prefix, clock: &Clock, signals: &mut Signals) -> Result<Round, Failure> {
+    let mut tried =
+        trial::begin(prefix, clock).map_err(|error| Failure::local_because("the agent cannot start", error))?;
+    let settings = tried.settings.clone();
+    let mut identity = Identity::load(prefix)?;
     if identity.name != settings.name {
         let (path, found) = (prefix.settings(), &settings.name);
         return Err(Failure::local(format!(
@@ -36,20 +70,16 @@ pub async fn run(prefix: &Prefix) -> Result<(), Failure> {
             identity.name
         )));
     }
-    let Some(_lock) = wait_for_lock(prefix).await? else {
-        let root = prefix.root().display();
-        return Err(Failure::Outcome(format!("another agent runs with prefix {root}; stop that one first")));
-    };
-    for folder in [prefix.journals(), prefix.spool(), prefix.components()] {
-        std::fs::create_dir_all(&folder)
-            .map_err(|error| Failure::local_because(format!("cannot make {}", folder.display()), error))?;
+    if let Some(path) = &settings.ca_file {
+        let ca = store::read_pem(path).map_err(|error| Failure::local_because("ca_file cannot be used", error))?;
+        identity = identity.trusting(ca);
     }
     let stop = CancellationToken::new();
     let (outbox, to_send) = mpsc::channel(QUEUE);
     let (say, said) = mpsc::channel(QUEUE);
     let server = settings.server.clone();
     let way = settings.proxy.way(&server);
-    info!(proxy = settings.proxy.explain(&server), "way to the server");
+    info!(%server, proxy = settings.proxy.explain(&server), "way to the server");
     let target = Target {
         server: server.clone(),
         way: way.clone(),
@@ -57,12 +87,15 @@ pub async fn run(prefix: &Prefix) -> Result<(), Failure> {
         tls: identity.tls(&[b"x-amzn-mqtt-ca"])?,
         heartbeat: settings.heartbeat,
     };
+    let proven = Arc::new(Notify::new());
     let agent = Agent::new(Parts {
         prefix: prefix.clone(),
         thing: identity.name.clone(),
         server: Endpoint { server, way, tls: Some(identity.tls(&[b"http/1.1"])?) },
         publisher: identity.publisher,
-        clock: Clock::system(),
+        clock: clock.clone(),
+        settings: tried.report(),
+        proven: Arc::clone(&proven),
         labels: settings.labels,
         allow: settings.allow,
         telemetry_interval: settings.telemetry_interval,
@@ -80,19 +113,78 @@ pub async fn run(prefix: &Prefix) -> Result<(), Failure> {
             error!(%error, "the agent cannot go on");
         }
     });
-    let ended = {
-        let mut joining = std::pin::pin!(tasks.join(SHUTDOWN_GRACE));
+    let mut joining = std::pin::pin!(tasks.join(SHUTDOWN_GRACE));
+    let (ended, again) = loop {
+        let trial_ends = async {
+            match tried.deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             // Not cancelled but kept: the wait for the tasks goes on below.
-            ended = &mut joining => ended,
-            () = wait_for_signal() => {
+            ended = &mut joining => break (ended, Round::Over),
+            wish = signals.next() => match wish {
+                Wish::End => {
+                    stop.cancel();
+                    break (joining.await, Round::Over);
+                }
+                Wish::Reload => match Settings::read(prefix) {
+                    Ok(_) => {
+                        info!("the settings are read again");
+                        stop.cancel();
+                        break (joining.await, Round::Again);
+                    }
+                    Err(error) => error!(%error, "the new settings are not usable; the old ones count"),
+                },
+            },
+            // Cancel-safe: a permit that was not taken stays.
+            () = proven.notified() => {
+                if let Err(error) = tried.confirm() {
+                    error!(%error, source = error.source(), "the confirmed settings are not written down");
+                }
+            }
+            () = trial_ends => {
                 stop.cancel();
-                joining.await
+                let ended = joining.await;
+                tried.take_back(clock).map_err(|error| {
+                    Failure::local_because("the refused connection settings are not taken back", error)
+                })?;
+                break (ended, Round::Again);
             }
         }
     };
-    info!("agent stopped; components go on");
-    ended.map_err(|error| Failure::local_because("the agent ended", error))
+    ended.map_err(|error| Failure::local_because("the agent ended", error))?;
+    Ok(again)
+}
+
+/// Makes the agent of this prefix read its settings again. They must be usable.
+pub fn reload(prefix: &Prefix) -> Result<String, Failure> {
+    read_settings(prefix)?;
+    let root = prefix.root().display();
+    let idle = || Failure::Outcome(format!("no agent runs with prefix {root}; it reads its settings when it starts"));
+    if lock(prefix)?.is_some() {
+        return Err(idle());
+    }
+    let text = std::fs::read_to_string(prefix.lock())
+        .map_err(|error| Failure::local_because(format!("cannot read {}", prefix.lock().display()), error))?;
+    let pid = text.trim().parse::<u32>().map_err(|_| idle())?;
+    platform::ask_to_reload(pid)
+        .map_err(|error| Failure::local_because(format!("the agent, process {pid}, was not told"), error))?;
+    Ok(format!(
+        "the agent, process {pid}, reads its settings again; `muster-agent status --prefix {root}` tells how it went"
+    ))
+}
+
+fn read_settings(prefix: &Prefix) -> Result<Settings, Failure> {
+    Settings::read(prefix)
+        .map_err(|error| Failure::local_because(format!("{} cannot be used", prefix.settings().display()), error))
+}
+
+/// Writes this process into its lock, for whoever wants to tell it something.
+fn write_pid(lock: &mut File) -> std::io::Result<()> {
+    lock.set_len(0)?;
+    lock.write_all(format!("{}\n", std::process::id()).as_bytes())
 }
 
 /// Takes the lock, with a little patience: an agent that was just killed holds it until the disk is done with its last
@@ -122,15 +214,35 @@ pub fn lock(prefix: &Prefix) -> Result<Option<File>, Failure> {
     }
 }
 
-async fn wait_for_signal() {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        error!("cannot listen for signals; only SIGKILL ends this agent, which it also survives");
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        // Cancel-safe: a signal that was not taken stays, and nothing follows anyway.
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// What somebody wants of this process.
+enum Wish {
+    End,
+    Reload,
+}
+
+/// The signals of this process, listened to from its beginning to its end: none is lost between two rounds.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, Failure> {
+        let listen = |kind| signal(kind).map_err(|error| Failure::local_because("cannot listen for signals", error));
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
+    }
+
+    /// Cancel-safe: a signal that was not taken stays.
+    async fn next(&mut self) -> Wish {
+        tokio::select! {
+            _ = self.terminate.recv() => Wish::End,
+            _ = self.interrupt.recv() => Wish::End,
+            _ = self.hangup.recv() => Wish::Reload,
+        }
     }
 }

@@ -6,9 +6,12 @@ use crate::hands::{installed, journal};
 use crate::identity::Identity;
 use crate::places::Prefix;
 use crate::run::lock;
+use crate::settings::Settings;
+use crate::trial;
 use muster_runtime::failure::Failure;
 use muster_wire::component::{LastFailed, UpgradeStep};
 use muster_wire::id::{ComponentName, ThingName, Version};
+use muster_wire::settings::RefusedSettings;
 use muster_wire::time::Timestamp;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -23,6 +26,14 @@ pub struct Status {
     pub fleet: String,
     /// Until when its certificate is good.
     pub certificate_expires: Timestamp,
+    /// The server of the settings.
+    pub server: String,
+    /// The proxy in between, and who said so.
+    pub proxy: String,
+    /// Whether these still wait for the server's confirmation.
+    pub settings_on_trial: bool,
+    /// Connection settings that were tried and taken back.
+    pub settings_refused: Option<RefusedSettings>,
     /// Whether an agent holds this prefix.
     pub agent_runs: bool,
     /// The components.
@@ -55,12 +66,21 @@ pub struct Component {
 /// Looks at the prefix.
 pub fn status(prefix: &Prefix) -> Result<Status, Failure> {
     let identity = Identity::load(prefix)?;
+    let settings = Settings::read(prefix)
+        .map_err(|error| Failure::local_because(format!("{} cannot be used", prefix.settings().display()), error))?;
+    let trial =
+        trial::look(prefix).map_err(|error| Failure::local_because("the trial of settings is not known", error));
+    let (settings_on_trial, settings_refused) = trial?;
     let names: BTreeSet<ComponentName> =
         journal::names(&prefix.journals()).into_iter().chain(journal::names(&prefix.components())).collect();
     Ok(Status {
         name: identity.name,
         fleet: identity.fleet.as_str().to_owned(),
         certificate_expires: Timestamp::from_seconds(identity.certificate.not_after),
+        server: settings.server.to_string(),
+        proxy: settings.proxy.explain(&settings.server),
+        settings_on_trial,
+        settings_refused,
         agent_runs: lock(prefix)?.is_none(),
         components: names.into_iter().map(|name| component(prefix, name)).collect::<Result<_, _>>()?,
     })
@@ -89,6 +109,12 @@ impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "connector    {} of fleet {}", self.name, self.fleet)?;
         writeln!(f, "certificate  good until {}", self.certificate_expires)?;
+        let on_trial = if self.settings_on_trial { ", on trial until the server confirms it" } else { "" };
+        writeln!(f, "server       {}{on_trial}", self.server)?;
+        writeln!(f, "proxy        {}", self.proxy)?;
+        if let Some(refused) = &self.settings_refused {
+            writeln!(f, "refused      {refused}")?;
+        }
         write!(f, "agent        {}", if self.agent_runs { "runs" } else { "does not run" })?;
         for component in &self.components {
             write!(f, "\ncomponent    {component}")?;

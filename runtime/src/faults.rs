@@ -2,7 +2,7 @@
 //!
 //! Compiled to nothing unless the feature `faults` is on. With it, the environment variable `MUSTER_FAULT=name` (or
 //! `name:2` for the second passage) makes the process kill itself with SIGKILL at the point of that name.
-//! [`POINTS`] lists every point; a test walks the list.
+//! [`POINTS`] and [`SETTINGS_POINTS`] list every point; tests walk the lists.
 
 /// Every fault point of the agent, in the order in which an upgrade passes them.
 pub const POINTS: [&str; 12] = [
@@ -20,6 +20,17 @@ pub const POINTS: [&str; 12] = [
     "rollback.after_start",
 ];
 
+/// Every fault point on the way of changed connection settings: tried and confirmed, or tried and taken back.
+pub const SETTINGS_POINTS: [&str; 7] = [
+    "settings.before_trial",
+    "settings.on_trial",
+    "settings.before_confirm",
+    "settings.before_take_back",
+    "settings.take_back",
+    "settings.half_taken_back",
+    "settings.taken_back",
+];
+
 /// Dies here when the environment asks for it; nothing at all without the feature.
 #[cfg(not(feature = "faults"))]
 #[inline(always)]
@@ -32,7 +43,7 @@ pub fn point(name: &str) {
 pub fn point(name: &str) {
     use std::sync::atomic::{AtomicU32, Ordering};
     static PASSED: AtomicU32 = AtomicU32::new(0);
-    debug_assert!(POINTS.contains(&name), "{name} is not listed in POINTS");
+    debug_assert!(POINTS.contains(&name) || SETTINGS_POINTS.contains(&name), "{name} is not listed");
     #[expect(clippy::disallowed_methods, reason = "a fault is asked for by the environment")]
     let Ok(wanted) = std::env::var("MUSTER_FAULT") else { return };
     let (wanted, nth) = match wanted.split_once(':') {

@@ -9,6 +9,7 @@ use muster_wire::codec::Encoding;
 use muster_wire::enrol::HostFacts;
 use muster_wire::id::ComponentName;
 use muster_wire::job::{ExecutionResponse, JobErrorCode, JobRejected, NotifyNext, UpdateResponse};
+use muster_wire::settings::SettingsReport;
 use muster_wire::shadow;
 use muster_wire::topic::{JobsTopic, JobsVerb, ShadowTopic, ShadowVerb, Topic};
 use serde_json::{Value, json};
@@ -30,15 +31,32 @@ impl Agent {
     fn connected(&mut self) {
         self.up = true;
         self.requests.clear();
-        let labels = self.parts.labels.clone();
-        let facts = HostFacts { labels, ..facts::collect(&self.start_id) };
-        let facts = json!({ "state": { "reported": facts } });
-        self.send_shadow(shadow::agent(), ShadowVerb::Update, &facts);
+        self.tell_facts();
         self.telemetry_at = self.parts.clock.instant();
         self.pull();
         let names: Vec<ComponentName> = self.components.keys().cloned().collect();
         for name in names {
             self.tell_step(&name);
+        }
+    }
+
+    /// Tells who this host is and how it is connected.
+    fn tell_facts(&mut self) {
+        let (labels, settings) = (self.parts.labels.clone(), Some(self.parts.settings.clone()));
+        let facts = HostFacts { labels, settings, ..facts::collect(&self.start_id) };
+        let facts = json!({ "state": { "reported": facts } });
+        self.send_shadow(shadow::agent(), ShadowVerb::Update, &facts);
+    }
+
+    /// The server has answered a request of ours: the way to it works, there and back.
+    fn prove(&mut self) {
+        if !self.is_proven {
+            self.is_proven = true;
+            self.parts.proven.notify_one();
+            if self.parts.settings.on_trial {
+                self.parts.settings = SettingsReport { on_trial: false, refused: None, ..self.parts.settings.clone() };
+                self.tell_facts();
+            }
         }
     }
 
@@ -62,6 +80,9 @@ impl Agent {
     fn hear_shadow(&mut self, verb: ShadowTopic, payload: &[u8]) {
         let Some(answer) = decode::<Value>(payload) else { return };
         let asked = self.requests.answered(answer.get("clientToken").and_then(Value::as_str));
+        if asked.is_some() {
+            self.prove();
+        }
         match (verb, asked) {
             (ShadowTopic::Accepted(ShadowVerb::Get), Some(Ask::Shadow)) => self.compare(&answer),
             (ShadowTopic::Rejected(ShadowVerb::Update), Some(Ask::Reports)) => {
@@ -97,7 +118,9 @@ impl Agent {
             }
             JobsTopic::Accepted(JobsVerb::StartNext) => {
                 let Some(answer) = decode::<ExecutionResponse>(payload) else { return };
-                self.requests.answered(answer.client_token.as_deref());
+                if self.requests.answered(answer.client_token.as_deref()).is_some() {
+                    self.prove();
+                }
                 if let Some(execution) = answer.execution {
                     self.offer(&execution);
                 }

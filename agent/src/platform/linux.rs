@@ -100,6 +100,13 @@ pub fn remove_link(link: &Path) -> io::Result<()> {
     }
 }
 
+/// Tells an agent to read its settings again.
+pub fn ask_to_reload(pid: u32) -> io::Result<()> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let pid = pid.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+    Ok(rustix::process::kill_process(pid, Signal::HUP)?)
+}
+
 /// Makes what was renamed, made or removed beside `path` durable.
 pub fn sync_parent(path: &Path) -> io::Result<()> {
     match path.parent() {

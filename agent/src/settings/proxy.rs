@@ -6,7 +6,7 @@ use muster_runtime::settings::SettingsFile;
 use muster_wire::proxy::{Bypass, NONE, ProxyUrl, Secret};
 use std::fmt;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The proxy in force, and the servers that are reached without it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct Proxy {
     pub url: Option<ProxyUrl>,
     /// Who said so.
     pub origin: Origin,
+    /// Where its password was read, when that was a file of its own.
+    pub password_file: Option<PathBuf>,
     /// What is reached without it.
     pub bypass: Bypass,
     /// Who said so.
@@ -58,7 +60,7 @@ impl Proxy {
             }
         }
         let password_file = file.take("proxy_password_file", None, |text| Ok(Some(folder.join(text))));
-        if let Some(path) = password_file {
+        if let Some(path) = password_file.clone() {
             match url.as_mut() {
                 Some(ProxyUrl { user: Some(_), password: password @ None, .. }) => match read_password(&path) {
                     Ok(text) => *password = Some(text),
@@ -90,7 +92,7 @@ impl Proxy {
                 Err(problem) => file.problem_elsewhere(variable, "environment", problem),
             }
         }
-        Self { url, origin, bypass, bypass_origin }
+        Self { url, origin, password_file, bypass, bypass_origin }
     }
 
     /// The same from arguments of a command; what is not given comes from the environment.
@@ -133,7 +135,8 @@ impl Proxy {
             Some(text) => Bypass::parse(text.split([',', ' '])).map_err(|problem| format!("{called}: {problem}"))?,
             None => Bypass::default(),
         };
-        Ok(Self { url, origin, bypass, bypass_origin })
+        let password_file = password_file.map(Path::to_owned);
+        Ok(Self { url, origin, password_file, bypass, bypass_origin })
     }
 
     /// The way to a server.

@@ -13,6 +13,7 @@ use muster_wire::admin::{
     AddConnector, AddedConnector, ConnectorList, ListConnectors, Selector, ShowConnector, ShownConnector, Verb,
 };
 use muster_wire::id::{PoolName, Version};
+use muster_wire::settings::SettingsReport;
 use muster_wire::view::{ComponentView, ConnectorView};
 use std::fmt::Write;
 
@@ -174,6 +175,7 @@ fn sheet(shown: &ShownConnector) -> String {
         ("system", format!("{} {}", host.os, host.arch).trim().to_owned()),
         ("addresses", host.addresses.join(", ")),
         ("agent", or_empty(host.agent_version.as_ref())),
+        ("way", host.settings.as_ref().map(way).unwrap_or_default()),
         ("measured", view.telemetry.as_ref().map(narrate::metrics).unwrap_or_default()),
     ];
     for (name, value) in lines {
@@ -199,6 +201,14 @@ fn sheet(shown: &ShownConnector) -> String {
         let _ = write!(text, "\n{}", super::action::table(&shown.actions));
     }
     text
+}
+
+/// How its agent is connected, and what became of the last change.
+fn way(settings: &SettingsReport) -> String {
+    let proxy = settings.proxy.as_ref().map_or("no proxy".to_owned(), |proxy| format!("proxy {proxy}"));
+    let on_trial = if settings.on_trial { ", on trial" } else { "" };
+    let refused = settings.refused.as_ref().map(|refused| format!("; {refused}")).unwrap_or_default();
+    format!("{}, {proxy}{on_trial}{refused}", settings.server)
 }
 
 /// Why it is not where it should be, and what failed last unless the first tells of it.
