@@ -21,6 +21,8 @@ pub enum Verb {
     Enrol(Enrol),
     /// Run until stopped; components go on running afterwards.
     Run(Run),
+    /// Say whether this host and its way to the server are fit for the agent; exit code 2 when they are not.
+    Check(Check),
     /// Make the running agent read its settings again.
     Reload(Reload),
     /// Say what runs here.
@@ -79,6 +81,32 @@ pub struct Run {
     /// Folder for the agent and its components.
     #[arg(long, value_name = "DIR")]
     pub prefix: PathBuf,
+}
+
+/// Arguments of `check`.
+#[derive(Debug, clap::Args)]
+pub struct Check {
+    /// Folder for the agent and its components.
+    #[arg(long, value_name = "DIR")]
+    pub prefix: PathBuf,
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Check a host that has no settings yet, with those that are given here.
+    #[arg(long, requires = "server", requires = "ca")]
+    pub before_enrol: bool,
+    /// Address of the server.
+    #[arg(long, value_name = "HOST:PORT", requires = "before_enrol")]
+    pub server: Option<String>,
+    /// The server's CA certificate.
+    #[arg(long, value_name = "FILE", requires = "before_enrol")]
+    pub ca: Option<PathBuf>,
+    /// SHA-256 that this CA certificate must have.
+    #[arg(long, value_name = "HEX", requires = "before_enrol")]
+    pub ca_sha256: Option<String>,
+    /// How the server is reached.
+    #[command(flatten)]
+    pub proxy: ProxyArgs,
 }
 
 /// Arguments of `reload`.

@@ -99,6 +99,11 @@ impl Identity {
         Ok(identity)
     }
 
+    /// The CA that the server is known by.
+    pub fn ca_pem(&self) -> &str {
+        &self.ca_pem
+    }
+
     /// The same, but the server is known by another CA.
     pub fn trusting(self, ca_pem: String) -> Self {
         Self { ca_pem, ..self }

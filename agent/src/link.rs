@@ -99,7 +99,7 @@ pub async fn keep(
         let opened = tokio::select! {
             // Dropped anywhere, a connection that was not made is no loss.
             () = stop.cancelled() => return,
-            opened = open(&target) => opened,
+            opened = open(&target, target.thing.as_str()) => opened,
         };
         let end = match opened {
             Ok(mut session) => tokio::select! {
@@ -132,11 +132,18 @@ pub async fn keep(
     }
 }
 
+/// Connects once, as far as the server's yes to CONNECT, and says goodbye.
+pub async fn try_once(target: &Target, client_id: &str) -> Result<(), LinkError> {
+    let session = open(target, client_id).await?;
+    let _ = tokio::time::timeout(GOODBYE, session.goodbye()).await;
+    Ok(())
+}
+
 /// Connects as far as the server's yes to CONNECT.
-async fn open(target: &Target) -> Result<Session<TlsStream<TcpStream>>, LinkError> {
+async fn open(target: &Target, client_id: &str) -> Result<Session<TlsStream<TcpStream>>, LinkError> {
     let stream = dial::connect(&target.server, &target.way).await?;
     let stream = dial::secure(stream, &target.server, &target.way, &target.tls).await?;
-    Ok(Session::open(stream, target.thing.as_str(), target.heartbeat).await?)
+    Ok(Session::open(stream, client_id, target.heartbeat).await?)
 }
 
 /// One connection from its subscriptions to its end.

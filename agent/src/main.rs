@@ -8,6 +8,7 @@
 mod agent;
 mod args;
 mod brain;
+mod check;
 mod dial;
 mod enrol;
 mod hands;
@@ -62,6 +63,17 @@ async fn dispatch(args: Args) -> Result<String, Failure> {
     match args.verb {
         Verb::Enrol(enrol) => enrol::enrol(enrol, &Clock::system()).await,
         Verb::Run(run) => run::run(&prefix(&run.prefix)?).await.map(|()| String::new()),
+        Verb::Check(args) => {
+            let report = check::check(&args, &prefix(&args.prefix)?, &Clock::system()).await?;
+            let text = match args.json {
+                true => serde_json::to_string_pretty(&report)
+                    .map_err(|error| Failure::local_because("cannot print the checks", error))?,
+                false => report.to_string(),
+            };
+            // The results belong on standard output also when some of them failed.
+            println!("{text}");
+            report.outcome().map(|()| String::new())
+        }
         Verb::Reload(args) => run::reload(&prefix(&args.prefix)?),
         Verb::Status(args) => {
             let status = status::status(&prefix(&args.prefix)?)?;
