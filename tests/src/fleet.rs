@@ -7,11 +7,13 @@ mod host;
 mod package;
 mod process;
 mod programs;
+mod proxy;
 
 pub use host::Host;
 pub use package::Package;
 pub use process::{Output, Process};
 pub use programs::Programs;
+pub use proxy::{Namespace, Proxy};
 
 use crate::client::Credentials;
 use serde_json::Value;

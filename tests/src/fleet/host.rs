@@ -1,7 +1,7 @@
 //! A host: a prefix with an agent, and the components that the agent starts.
 
 use super::process::{Output, Process, tail};
-use super::{Fleet, Programs};
+use super::{Fleet, Namespace, Programs};
 use crate::client::Credentials;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::Value;
@@ -17,6 +17,7 @@ pub struct Host {
     prefix: PathBuf,
     log: PathBuf,
     programs: Programs,
+    network: Option<String>,
     agent: Option<Process>,
 }
 
@@ -32,6 +33,18 @@ impl Host {
     /// Tries to enrol a host.
     #[track_caller]
     pub fn try_enrol(fleet: &Fleet, name: &str, token: &str) -> (Self, Output) {
+        Self::try_enrol_with(fleet, name, token, None, &[])
+    }
+
+    /// Tries to enrol a host with more arguments, perhaps in a network of its own, where the agent will run too.
+    #[track_caller]
+    pub fn try_enrol_with(
+        fleet: &Fleet,
+        name: &str,
+        token: &str,
+        network: Option<&Namespace>,
+        more: &[&str],
+    ) -> (Self, Output) {
         let prefix = fleet.root().join("hosts").join(name);
         fs::create_dir_all(&prefix).expect("a folder in the fleet's");
         // Of this host alone: others may be enrolling at the same time.
@@ -39,18 +52,20 @@ impl Host {
         fs::write(&ca, fleet.ca_pem()).expect("a file in the fleet's folder");
         fs::write(&token_file, token).expect("a file in the fleet's folder");
         let programs = fleet.programs().clone();
-        let mut command = Command::new(&programs.agent);
-        command.arg("enrol").arg("--prefix").arg(&prefix).args(["--server", &fleet.address().to_string()]);
+        let network = network.map(|network| network.name().to_owned());
+        let server = fleet.address().to_string();
+        let mut command = inside(network.as_deref(), &programs.agent);
+        command.arg("enrol").arg("--prefix").arg(&prefix).args(["--server", &server]).args(more);
         command.args(["--name", name]).arg("--ca").arg(&ca).arg("--token-file").arg(&token_file);
         let output = Output::of(command, ENROL_DEADLINE);
         let log = fleet.log_file(name);
-        (Self { name: name.to_owned(), prefix, log, programs, agent: None }, output)
+        (Self { name: name.to_owned(), prefix, log, programs, network, agent: None }, output)
     }
 
     /// Starts the agent.
     #[track_caller]
     pub fn run(&mut self) {
-        let command = Command::new(&self.programs.agent);
+        let command = inside(self.network.as_deref(), &self.programs.agent);
         self.spawn(command);
     }
 
@@ -67,6 +82,14 @@ impl Host {
         assert!(self.agent.is_none(), "the agent of {} runs already", self.name);
         command.arg("run").arg("--prefix").arg(&self.prefix);
         self.agent = Some(Process::spawn(&format!("the agent of {}", self.name), command, &self.log));
+    }
+
+    /// Runs another verb of the agent for this host to its end.
+    #[track_caller]
+    pub fn agent(&self, args: &[&str]) -> Output {
+        let mut command = inside(self.network.as_deref(), &self.programs.agent);
+        command.args(args).arg("--prefix").arg(&self.prefix);
+        Output::of(command, ENROL_DEADLINE)
     }
 
     /// Ends the agent with SIGKILL. Its components stay.
@@ -170,6 +193,18 @@ impl Drop for Host {
         }
         if thread::panicking() {
             eprintln!("the end of the log of {}:\n{}", self.name, self.log());
+        }
+    }
+}
+
+/// The program, started in a network of its own if there is one.
+fn inside(network: Option<&str>, program: &Path) -> Command {
+    match network {
+        None => Command::new(program),
+        Some(network) => {
+            let mut command = Command::new("/usr/sbin/ip");
+            command.args(["netns", "exec", network]).arg(program);
+            command
         }
     }
 }

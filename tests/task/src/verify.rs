@@ -1,6 +1,7 @@
 //! `verify`: every check of the project in order, each named and timed; the first failure ends the run.
 
 mod fuzz;
+mod packages;
 mod python;
 mod report;
 mod shell;
@@ -28,6 +29,8 @@ enum Action {
     Cargo { env: &'static [(&'static str, &'static str)], args: &'static [&'static str] },
     /// A copy of a built binary under a second name.
     Keep { binary: &'static str, name: &'static str },
+    /// Debian packages whose programs the tests drive.
+    Packages,
     /// A Python environment with the foreign clients of the tests, where there is a Python.
     Python,
     /// shellcheck on every shell script, where it is installed.
@@ -55,6 +58,7 @@ pub const STEPS: &[Step] = &[
             cargo(BUILD_BINARIES),
         ],
     },
+    Step { name: "packages", claim: "the programs that the tests drive are there", actions: &[Action::Packages] },
     Step { name: "python", claim: "the foreign clients of the tests are there", actions: &[Action::Python] },
     Step {
         name: "test",
@@ -120,6 +124,7 @@ fn run_step(tree: &Tree, step: &Step, fuzz_seconds: u32) -> Result<Outcome, Stri
                 }
             }
             Action::Keep { binary, name } => keep(tree, binary, name)?,
+            Action::Packages => outcome = packages::prepare()?,
             Action::Python => outcome = python::prepare(tree)?,
             Action::Shellcheck => outcome = shell::check(tree.root())?,
             Action::Fuzz => outcome = fuzz::run(tree, fuzz_seconds)?,
@@ -163,6 +168,7 @@ fn by_hand(tree: &Tree, action: &Action) -> String {
         Action::Keep { binary, name } => {
             format!("cp '{}' '{}'", tree.binary(binary).display(), tree.binary(name).display())
         }
+        Action::Packages => packages::by_hand(),
         Action::Python => {
             let folder = tree.target().join("python");
             let folder = folder.display();

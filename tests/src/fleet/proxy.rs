@@ -1,0 +1,140 @@
+//! A real HTTP proxy, and a network whose only way out it is.
+
+use super::Fleet;
+use super::process::{Output, Process};
+use crate::eventually::eventually;
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// A tinyproxy. Dropped, it is gone.
+pub struct Proxy {
+    process: Process,
+    address: IpAddr,
+    port: u16,
+    log: PathBuf,
+}
+
+impl Proxy {
+    /// Starts one on this address that lets these clients through; with credentials only those who know them.
+    #[track_caller]
+    pub fn start(fleet: &Fleet, name: &str, address: IpAddr, credentials: Option<(&str, &str)>) -> Self {
+        let program = program("tinyproxy");
+        // Free now, and hardly taken by somebody else in the moment in between.
+        let listener = TcpListener::bind((address, 0)).expect("an address of this machine");
+        let port = listener.local_addr().expect("a bound socket has an address").port();
+        drop(listener);
+        let [log, config] = ["log", "conf"].map(|kind| fleet.root().join("logs").join(format!("{name}.{kind}")));
+        let auth = credentials.map(|(user, password)| format!("BasicAuth {user} {password}\n")).unwrap_or_default();
+        let text = format!(
+            "Port {port}\nListen {address}\nTimeout 600\nMaxClients 50\nLogFile \"{}\"\nLogLevel Connect\n{auth}",
+            log.display()
+        );
+        fs::write(&config, text).expect("a file in the fleet's folder");
+        let mut command = Command::new(program);
+        command.arg("-d").arg("-c").arg(&config);
+        let output = fleet.root().join("logs").join(format!("{name}.out"));
+        let proxy = Self { process: Process::spawn(name, command, &output), address, port, log };
+        eventually("the proxy listens", Duration::from_secs(20), || {
+            TcpStream::connect((address, port)).map(drop).map_err(|error| error.to_string())
+        });
+        proxy
+    }
+
+    /// Its URL, with a user if one is given.
+    pub fn url(&self, user: Option<&str>) -> String {
+        let user = user.map(|user| format!("{user}@")).unwrap_or_default();
+        format!("http://{user}{}:{}", self.address, self.port)
+    }
+
+    /// How often a tunnel was asked for.
+    pub fn tunnels(&self) -> usize {
+        fs::read_to_string(&self.log)
+            .unwrap_or_default()
+            .lines()
+            .filter(|line| line.contains("CONNECT 127.0.0.1:"))
+            .count()
+    }
+
+    /// From now on it accepts connections, by the kernel's courtesy, and answers nobody.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// It works again.
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.process.pid()).ok().and_then(Pid::from_raw).expect("a child has a number");
+        kill_process(pid, signal).expect("the proxy runs until it is dropped");
+    }
+}
+
+/// A network namespace with one wire to this machine and no route to anywhere else. Dropped, it is gone.
+pub struct Namespace {
+    name: String,
+    gateway: Ipv4Addr,
+}
+
+impl Namespace {
+    /// Makes one; `None`, loudly, without root.
+    #[track_caller]
+    pub fn make() -> Option<Self> {
+        program("ip");
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("SKIPPED: only root can make a network namespace");
+            return None;
+        }
+        let id = std::process::id();
+        let (name, wire) = (format!("muster-{id}"), format!("mu{}", id % 1_000_000));
+        // A /30 of 10.200.0.0/13 by the process number: two tests at once do not share one.
+        let number = 0x0AC8_0000_u32 + (id % 0x1_0000) * 4;
+        let [gateway, inner] = [1, 2].map(|host| Ipv4Addr::from(number + host));
+        let namespace = Self { name: name.clone(), gateway };
+        ip(&["netns", "add", &name]);
+        ip(&["link", "add", &wire, "type", "veth", "peer", "name", "out", "netns", &name]);
+        ip(&["addr", "add", &format!("{gateway}/30"), "dev", &wire]);
+        ip(&["link", "set", &wire, "up"]);
+        ip(&["-n", &name, "addr", "add", &format!("{inner}/30"), "dev", "out"]);
+        ip(&["-n", &name, "link", "set", "out", "up"]);
+        ip(&["-n", &name, "link", "set", "lo", "up"]);
+        Some(namespace)
+    }
+
+    /// Its name, for `ip netns exec`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The only address outside that it reaches.
+    pub fn gateway(&self) -> IpAddr {
+        self.gateway.into()
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        // With its end of the wire goes the other one.
+        let _ = Command::new("/usr/sbin/ip").args(["netns", "delete", &self.name]).status();
+    }
+}
+
+#[track_caller]
+fn ip(args: &[&str]) {
+    let mut command = Command::new("/usr/sbin/ip");
+    command.args(args);
+    Output::of(command, Duration::from_secs(20)).succeeded();
+}
+
+/// A program that `cargo verify` installs.
+#[track_caller]
+fn program(name: &str) -> PathBuf {
+    let found =
+        ["/usr/sbin", "/usr/bin", "/sbin"].iter().map(|folder| Path::new(folder).join(name)).find(|p| p.is_file());
+    found.unwrap_or_else(|| panic!("{name} is not installed; `cargo verify --only packages`, run by root, installs it"))
+}
