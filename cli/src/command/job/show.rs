@@ -155,11 +155,7 @@ fn rules(job: &JobDescription) -> Vec<String> {
             .map(|timeout| format!("a thing has {} minutes", timeout.in_progress_timeout_in_minutes)),
     );
     for criterion in job.job_executions_retry_config.iter().flat_map(|retry| &retry.criteria_list) {
-        rules.push(format!(
-            "try again when {}: {} times",
-            failure(criterion.failure_type),
-            criterion.number_of_retries
-        ));
+        rules.push(format!("retries after {}: {}", failure(criterion.failure_type), criterion.number_of_retries));
     }
     if let Some(schedule) = &job.scheduling_config {
         rules.extend(schedule.start_time.iter().map(|start| format!("begin at {start} UTC")));
