@@ -176,6 +176,13 @@ impl Identity {
         Ok((Self::from_parsed(&certificate, fleet)?, CertificateFacts::of(&certificate, der)))
     }
 
+    /// Reads what a certificate says, whichever fleet it is of: for a listing or a revocation, not for a door.
+    ///
+    /// Errors: those of [`Identity::from_certificate`] except `OtherFleet`.
+    pub fn of_any_fleet(der: &[u8]) -> Result<Self, IdentityError> {
+        only_uri(&certificate::parse(der)?)?.parse()
+    }
+
     fn from_parsed(certificate: &X509Certificate<'_>, fleet: &Fleet) -> Result<Self, IdentityError> {
         let identity: Self = only_uri(certificate)?.parse()?;
         if identity.fleet == *fleet {

@@ -7,9 +7,12 @@ mod job;
 mod server;
 mod upgrade;
 
-pub use cert::{CertCommand, CertIssueArgs};
+pub use cert::{CertCommand, CertIssueArgs, CertListArgs, CertRevokeArgs};
 pub use component::{ComponentCommand, ComponentListArgs, ComponentPublishArgs};
-pub use connector::{ConnectorAddArgs, ConnectorCommand, ConnectorListArgs, ConnectorShowArgs};
+pub use connector::{
+    ConnectorAddArgs, ConnectorCommand, ConnectorDisableArgs, ConnectorEnableArgs, ConnectorListArgs,
+    ConnectorRemoveArgs, ConnectorResolveArgs, ConnectorShowArgs,
+};
 pub use job::{
     ExecutionCancelArgs, ExecutionCommand, ExecutionDeleteArgs, JobAddTargetsArgs, JobCancelArgs, JobCommand,
     JobCreateArgs, JobDeleteArgs, JobExecutionsArgs, JobListArgs, JobShowArgs, JobUpdateArgs, RuleArgs, ScheduleArgs,
@@ -44,7 +47,7 @@ pub enum Command {
     Init(InitArgs),
     /// Run the server
     Serve(ServeArgs),
-    /// Add, list and show connectors
+    /// Add, list, show, disable and remove connectors
     #[command(subcommand)]
     Connector(ConnectorCommand),
     /// Publish and list components
@@ -59,7 +62,7 @@ pub enum Command {
     /// Make, watch and steer jobs of your own
     #[command(subcommand)]
     Job(JobCommand),
-    /// Issue certificates
+    /// Issue, list and revoke certificates
     #[command(subcommand)]
     Cert(CertCommand),
     /// Show the whole life of a component with a server and three agents on this machine

@@ -3,6 +3,7 @@
 mod args;
 mod client;
 mod command;
+mod confirm;
 mod context;
 mod datadir;
 mod demo;

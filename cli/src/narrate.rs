@@ -3,7 +3,7 @@
 use muster_wire::component::Health;
 use muster_wire::telemetry::HostTelemetry;
 use muster_wire::topic::{Topic, ViewTopic};
-use muster_wire::view::{ActionView, ComponentView, ConnectorView};
+use muster_wire::view::{ActionView, ComponentView, ConnectorView, Life};
 
 use crate::client::Message;
 use crate::output::spelling;
@@ -13,6 +13,8 @@ use crate::output::spelling;
 pub enum News {
     /// The state of a connector.
     Connector(Box<ConnectorView>),
+    /// A connector was removed: its retained state is gone.
+    Gone(Box<str>),
     /// A step of an upgrade.
     Action(Box<ActionView>),
     /// Measurements of a host.
@@ -25,6 +27,9 @@ impl News {
     /// Reads a message.
     pub fn of(message: Message) -> Self {
         let read = match Topic::parse(&message.topic) {
+            Ok(Topic::View(ViewTopic::Connector(name) | ViewTopic::Metrics(name))) if message.payload.is_empty() => {
+                Some(Self::Gone(name.as_str().into()))
+            }
             Ok(Topic::View(ViewTopic::Connector(_))) => {
                 serde_json::from_slice(&message.payload).map(|view| Self::Connector(Box::new(view))).ok()
             }
@@ -43,6 +48,7 @@ impl News {
     pub fn line(&self) -> String {
         match self {
             Self::Connector(view) => connector(view),
+            Self::Gone(name) => format!("{name}: gone"),
             Self::Action(view) => action(view),
             Self::Metrics(thing, measured) => format!("{thing}: {}", metrics(measured)),
             Self::Other(message) => format!("{}: {}", message.topic, String::from_utf8_lossy(&message.payload)),
@@ -53,6 +59,9 @@ impl News {
 /// `alpha: online, healthy; greeter 1.1 (wanted 1.2)`.
 pub fn connector(view: &ConnectorView) -> String {
     let mut line = format!("{}: {}, {}", view.name, spelling(&view.link), spelling(&view.work));
+    if view.lifecycle.state != Life::Active {
+        line = format!("{}: {}, {}", view.name, spelling(&view.lifecycle.state), spelling(&view.link));
+    }
     for (separator, (name, component)) in std::iter::once("; ").chain(std::iter::repeat(", ")).zip(&view.components) {
         line.push_str(&format!("{separator}{name} {}", self::component(component)));
     }

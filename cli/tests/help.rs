@@ -14,6 +14,10 @@ const COMMANDS: &[&[&str]] = &[
     &["connector", "add"],
     &["connector", "list"],
     &["connector", "show"],
+    &["connector", "remove"],
+    &["connector", "disable"],
+    &["connector", "enable"],
+    &["connector", "resolve"],
     &["component"],
     &["component", "publish"],
     &["component", "list"],
@@ -39,6 +43,8 @@ const COMMANDS: &[&[&str]] = &[
     &["job", "template", "delete"],
     &["cert"],
     &["cert", "issue"],
+    &["cert", "list"],
+    &["cert", "revoke"],
     &["demo"],
 ];
 

@@ -41,7 +41,8 @@ pub struct Connector {
     /// Whether it is let in and managed.
     #[serde(default)]
     pub lifecycle: Lifecycle,
-    /// Grows with every enrolment: what was learned of an earlier installation says nothing of this one.
+    /// Grows with every enrolment, and when an operator believes a restored state: what was learned of an earlier
+    /// installation says nothing of this one.
     #[serde(default)]
     pub incarnation: u64,
     /// Folder of the agent on the host, if an operator chose one.
@@ -50,6 +51,22 @@ pub struct Connector {
     /// What it shall run once it is enrolled. Emptied when the intents are stored.
     #[serde(default)]
     pub wanted: BTreeMap<ComponentName, Version>,
+    /// That its agent was told to take itself off the host.
+    #[serde(default)]
+    pub uninstall: Option<Uninstall>,
+}
+
+/// That an agent was told to take itself off its host. The job's document follows from it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Uninstall {
+    /// The job that tells it.
+    pub job: JobId,
+    /// Whether components and their data go too.
+    pub purge: bool,
+    /// Who asked.
+    pub by: PersonName,
+    /// When.
+    pub at: Timestamp,
 }
 
 impl Connector {
@@ -69,6 +86,7 @@ impl Connector {
             incarnation: 0,
             prefix: None,
             wanted: BTreeMap::new(),
+            uninstall: None,
         }
     }
 
@@ -191,6 +209,9 @@ pub struct TokenRecord {
     /// From where it was used.
     #[serde(default)]
     pub used_from: Option<IpAddr>,
+    /// Whether its use makes the connector anew: what is wanted of it is wanted again.
+    #[serde(default)]
+    pub reinstall: bool,
 }
 
 /// What a token is bound to besides the name of its connector.
@@ -232,6 +253,30 @@ pub struct Seen {
     pub up: Option<Timestamp>,
     /// When it last went.
     pub down: Option<Timestamp>,
+}
+
+/// What was last heard of where a connector's identity runs. Written by the thing's worker alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sighting {
+    /// Of which incarnation of the connector this is; of an older one it says nothing.
+    pub incarnation: u64,
+    /// The installation that reported last; empty before one has.
+    pub installation: String,
+    /// Its highest session counter.
+    pub counter: u64,
+    /// The connection that said so.
+    pub session: u64,
+    /// That the identity runs in two places.
+    pub suspicion: Option<Suspicion>,
+}
+
+/// That an identity runs in two places.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspicion {
+    /// Since when that is known.
+    pub since: Timestamp,
+    /// What showed it; for people.
+    pub why: String,
 }
 
 macro_rules! versioned {
@@ -286,6 +331,8 @@ versioned! {
     StoredCertificate(Certificate),
     /// A link's history as it is stored.
     StoredSeen(Seen),
+    /// A sighting as it is stored.
+    StoredSighting(Sighting),
 }
 
 impl Record for muster_model::job::Execution {
@@ -403,6 +450,12 @@ pub mod key {
     #[must_use]
     pub fn action(thing: &ThingName, intent: u64) -> Key {
         actions(thing).number(intent)
+    }
+
+    /// What was last heard of where a connector runs.
+    #[must_use]
+    pub fn sighting(thing: &ThingName) -> Key {
+        Key::new(Kind::Meta).part("sighting").part(thing)
     }
 
     /// A link's history.

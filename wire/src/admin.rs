@@ -7,6 +7,7 @@ mod cert;
 mod component;
 mod connector;
 mod job;
+mod lifecycle;
 mod selector;
 mod token;
 mod upgrade;
@@ -20,6 +21,10 @@ pub use job::{
     AddJobTargets, CancelExecution, CancelJob, CreateJob, CreateJobTemplate, CreatedJob, DeleteExecution, DeleteJob,
     ExecutionChanged, ExecutionList, JobChanged, JobList, JobTemplateList, JobTemplateView, ListExecutions,
     ListJobTemplates, ListJobs, NameJobTemplate, ShowJob, ShownJob, UpdateJob,
+};
+pub use lifecycle::{
+    DisableConnector, LifecycleChanged, NameConnector, ResolveConnector, UninstallConnector, UninstallProgress,
+    UninstallWish,
 };
 pub use selector::{ComponentTest, NotLasting, Pattern, Selector, SelectorError, Term, Test};
 pub use token::{ListTokens, RevokeToken, RevokedToken, TokenList, TokenState, TokenView};
@@ -60,6 +65,16 @@ verbs! {
     ConnectorList = "connector-list",
     /// Shows one connector: [`ShowConnector`] to [`ShownConnector`].
     ConnectorShow = "connector-show",
+    /// Takes a connector out of the fleet: [`NameConnector`] to [`LifecycleChanged`].
+    ConnectorRemove = "connector-remove",
+    /// Has an agent take itself off its host: [`UninstallConnector`] to [`UninstallProgress`].
+    ConnectorUninstall = "connector-uninstall",
+    /// Keeps a connector out for a while: [`DisableConnector`] to [`LifecycleChanged`].
+    ConnectorDisable = "connector-disable",
+    /// Lets a disabled connector in again: [`NameConnector`] to [`LifecycleChanged`].
+    ConnectorEnable = "connector-enable",
+    /// Ends a quarantine: [`ResolveConnector`] to [`LifecycleChanged`].
+    ConnectorResolve = "connector-resolve",
     /// Lists enrolment tokens: [`ListTokens`] to [`TokenList`].
     TokenList = "token-list",
     /// Makes a connector's live token invalid: [`RevokeToken`] to [`RevokedToken`].

@@ -76,6 +76,16 @@ pub struct EnrolResponse {
     pub publisher_key: String,
 }
 
+/// Which installation of an agent speaks, and how often it has connected: two places with one identity are told apart
+/// by it. The member `installation` of `state.reported` in the shadow `agent`; clients without it are not judged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Installation {
+    /// Made once for each installation, kept in its state; at most [`crate::limits::INSTALLATION_ID_BYTES_MAX`] bytes.
+    pub id: String,
+    /// Grows with every attempt to connect; durable on the host before the attempt is made.
+    pub session: u64,
+}
+
 /// What an agent knows of its host. Also `state.reported` of the shadow `agent`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -84,6 +84,8 @@ pub const PACKAGE_FILES_MAX: usize = 100_000;
 pub const DESCRIPTION_BYTES_MAX: usize = 1024;
 /// Longest text of a selector: a hundred names of common length.
 pub const SELECTOR_BYTES_MAX: usize = 4096;
+/// Longest id of an agent's installation.
+pub const INSTALLATION_ID_BYTES_MAX: usize = 64;
 /// Actions that one listing returns.
 pub const ACTIONS_LISTED_MAX: usize = 1000;
 /// Finished actions kept for each connector; older ones are deleted.

@@ -41,6 +41,37 @@ pub enum WorkStatus {
     Failed,
 }
 
+/// Whether a connector is let in and managed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Life {
+    /// It is.
+    #[default]
+    Active,
+    /// An operator disabled it: it is not let in and not managed until it is enabled again.
+    Disabled,
+    /// Its identity runs in two places: it is heard, and gets no work until an operator resolves it.
+    Quarantined,
+    /// An operator removed it: it is not let in, and comes back only with a new enrolment.
+    Removed,
+}
+
+/// Where a connector is in its life.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LifecycleView {
+    /// Whether it is let in and managed.
+    pub state: Life,
+    /// Since when; absent for an active one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// Which operator did it; absent for an active one, and where the server did it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<PersonName>,
+    /// Why, and for a quarantined one what to do; for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
 /// A connector: the retained payload of `muster/view/connectors/{thing}`, and a line of every listing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ConnectorView {
@@ -57,6 +88,9 @@ pub struct ConnectorView {
     /// Free text for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+    /// Where it is in its life.
+    #[serde(default)]
+    pub lifecycle: LifecycleView,
     /// Whether it is reached.
     pub link: LinkStatus,
     /// Since when `link` is what it is.

@@ -123,6 +123,7 @@ fn connector() -> ConnectorView {
         pool: Some(PoolName::new("blue").unwrap()),
         site: Some(SiteName::new("hq").unwrap()),
         description: Some("front".into()),
+        lifecycle: LifecycleView::default(),
         link: LinkStatus::Online,
         link_since: at(1),
         work: WorkStatus::Degraded,
@@ -160,6 +161,53 @@ fn the_views_of_dashboards() {
     pin("view-connector", &connector());
     pin("view-metrics", &telemetry());
     pin("view-action", &action());
+}
+
+#[test]
+fn the_life_of_a_connector() {
+    let admin = || PersonName::new("admin").unwrap();
+    let disable = DisableConnector { name: thing(), reason: Some("moves".into()) };
+    pin("op-connector-disable", &disable);
+    pin("op-connector-remove", &NameConnector { name: thing() });
+    pin("op-connector-resolve", &ResolveConnector { name: thing(), keep_current: true });
+    let lifecycle = LifecycleView { state: Life::Disabled, since: Some(at(1)), by: Some(admin()), why: disable.reason };
+    let changed = LifecycleChanged { name: thing(), lifecycle, certificates_revoked: 1 };
+    pin("op-connector-lifecycle", &Reply::Ok(changed));
+    let wish = UninstallWish::Start { purge: true };
+    pin("op-connector-uninstall", &UninstallConnector { name: thing(), wish });
+    let progress = UninstallProgress {
+        name: thing(),
+        link: LinkStatus::Online,
+        link_since: at(1),
+        job: Some(JobId::new("uninstall-1").unwrap()),
+        status: Some(JobStatus::InProgress),
+        details: StatusDetails::new(),
+    };
+    pin("op-connector-uninstalling", &Reply::Ok(progress));
+    pin("job-uninstall", &UninstallDocument { operation: Operation::Uninstall, purge: false });
+    pin("installation", &Installation { id: "i1".into(), session: 7 });
+
+    let identity = Some("spiffe://acme/connector/edge-1".to_owned());
+    let revoke = RevokeCertificate {
+        id: digest(2),
+        identity: identity.clone(),
+        not_after: Some(at(9)),
+        reason: Some("lost".into()),
+    };
+    pin("op-cert-revoke", &revoke);
+    let after = Some(digest(1));
+    pin("op-cert-list", &ListCertificates { connector: Some(thing()), after: after.clone() });
+    let view = CertificateView {
+        id: digest(2),
+        identity,
+        issued_at: Some(at(0)),
+        not_after: Some(at(9)),
+        status: CertificateStatus::Revoked,
+        since: Some(at(3)),
+        by: Some(admin()),
+        reason: Some("lost".into()),
+    };
+    pin("op-cert-listed", &Reply::Ok(CertificateList { certificates: vec![view], next: after }));
 }
 
 #[test]
@@ -203,7 +251,7 @@ fn the_requests_and_answers_of_operators() {
     pin("op-token-listed", &Reply::Ok(TokenList { now: at(100), tokens: vec![token.clone()], left_off: 0 }));
     pin("op-token-revoke", &RevokeToken { connector: thing() });
     pin("op-token-revoked", &Reply::Ok(RevokedToken { token }));
-    pin("op-connector-list", &ListConnectors { selector: Some(Selector::all()), after: Some(thing()) });
+    pin("op-connector-list", &ListConnectors { selector: Some(Selector::all()), after: Some(thing()), removed: false });
     pin("op-connector-listed", &Reply::Ok(ConnectorList { connectors: vec![connector()], next: Some(thing()) }));
     pin("op-connector-shown", &Reply::Ok(ShownConnector { connector: connector(), actions: vec![action()] }));
     let publish = PublishComponent {

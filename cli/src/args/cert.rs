@@ -1,8 +1,9 @@
 //! `muster cert`.
 
-use super::DataArgs;
+use super::{DataArgs, OperatorArgs};
 use clap::{Args, Subcommand, ValueEnum};
 use muster_certs::identity::Role;
+use muster_wire::id::ThingName;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
@@ -10,6 +11,10 @@ use std::path::PathBuf;
 pub enum CertCommand {
     /// Issue certificates for device SDKs, dashboards and load tests, signed with the authority in the data folder
     Issue(CertIssueArgs),
+    /// List the certificates that the server knows: those of enrolled connectors, and revoked ones
+    List(CertListArgs),
+    /// Take back a certificate: whoever shows it is refused at once and for good
+    Revoke(CertRevokeArgs),
 }
 
 #[derive(Debug, Args)]
@@ -34,6 +39,27 @@ pub struct CertIssueArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct CertListArgs {
+    /// Only those of this connector
+    #[arg(long, value_name = "NAME")]
+    pub connector: Option<ThingName>,
+    #[command(flatten)]
+    pub operator: OperatorArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct CertRevokeArgs {
+    /// The certificate: its file, or its id as `cert list` shows it (the SHA-256 of the certificate)
+    #[arg(value_name = "FILE|ID")]
+    pub certificate: String,
+    /// Why, for those who look at it later
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    #[command(flatten)]
+    pub operator: OperatorArgs,
 }
 
 /// A built-in policy.

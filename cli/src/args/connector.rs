@@ -4,6 +4,7 @@ use super::OperatorArgs;
 use clap::{Args, Subcommand};
 use muster_wire::admin::Selector;
 use muster_wire::id::{PoolName, SiteName, ThingName};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 #[derive(Debug, Subcommand)]
@@ -14,6 +15,14 @@ pub enum ConnectorCommand {
     List(ConnectorListArgs),
     /// Show one connector with its latest actions
     Show(ConnectorShowArgs),
+    /// Take a connector out of the fleet: refused at once and for good, with its history kept
+    Remove(ConnectorRemoveArgs),
+    /// Keep a connector out for a while
+    Disable(ConnectorDisableArgs),
+    /// Let a disabled connector in again
+    Enable(ConnectorEnableArgs),
+    /// End the quarantine of a connector whose identity ran in two places
+    Resolve(ConnectorResolveArgs),
 }
 
 #[derive(Debug, Args)]
@@ -35,6 +44,10 @@ pub struct ConnectorAddArgs {
     /// Make a new token for a connector that is there; its script also replaces the identity of an enrolled host
     #[arg(long)]
     pub renew: bool,
+    /// The same for a host that was made anew, also for a connector that was removed: it keeps its history and pool, and
+    /// gets again what is wanted of it
+    #[arg(long, conflicts_with = "renew")]
+    pub reinstall: bool,
     /// Folder of the agent on the host [default: /opt/muster for root, else ~/.muster]
     #[arg(long, value_name = "DIR")]
     pub prefix: Option<PathBuf>,
@@ -53,6 +66,9 @@ pub struct ConnectorListArgs {
     /// Which connectors, for example pool=NAME,!site=NAME or name=web-*,status=offline|never [default: all]
     #[arg(long, value_name = "SELECTOR")]
     pub to: Option<Selector>,
+    /// List the connectors that were removed instead
+    #[arg(long)]
+    pub removed: bool,
     #[command(flatten)]
     pub operator: OperatorArgs,
 }
@@ -61,6 +77,63 @@ pub struct ConnectorListArgs {
 pub struct ConnectorShowArgs {
     /// Name of the connector
     pub name: ThingName,
+    #[command(flatten)]
+    pub operator: OperatorArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct ConnectorRemoveArgs {
+    /// Name of the connector
+    pub name: ThingName,
+    /// First have the agent take itself off the host, and wait until it says so
+    #[arg(long)]
+    pub uninstall: bool,
+    /// With --uninstall: the components and their data go too
+    #[arg(long, requires = "uninstall")]
+    pub purge: bool,
+    /// With --uninstall: longest time to wait for the agent
+    #[arg(long, value_name = "SECONDS", default_value = "120", requires = "uninstall")]
+    pub timeout: NonZeroU32,
+    /// With --uninstall: remove it from the fleet also when the agent does not answer
+    #[arg(long, requires = "uninstall")]
+    pub force: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+    #[command(flatten)]
+    pub operator: OperatorArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct ConnectorDisableArgs {
+    /// Name of the connector
+    pub name: ThingName,
+    /// Why, for those who look at it later
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    #[command(flatten)]
+    pub operator: OperatorArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct ConnectorEnableArgs {
+    /// Name of the connector
+    pub name: ThingName,
+    #[command(flatten)]
+    pub operator: OperatorArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct ConnectorResolveArgs {
+    /// Name of the connector
+    pub name: ThingName,
+    /// There is one host only, whose state was restored: keep its certificate. Otherwise every certificate of the
+    /// connector is revoked, and the one place that goes on is installed anew
+    #[arg(long)]
+    pub keep_current: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
     #[command(flatten)]
     pub operator: OperatorArgs,
 }

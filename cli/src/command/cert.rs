@@ -1,13 +1,19 @@
-//! `muster cert issue`: certificates for device SDKs, dashboards and load tests, signed here with the authority's key.
+//! `muster cert`: issues certificates for device SDKs, dashboards and load tests, signed here with the authority's key;
+//! lists and revokes those that the server knows.
 
 use super::Run;
-use crate::args::CertIssueArgs;
+use crate::args::{CertIssueArgs, CertListArgs, CertRevokeArgs};
+use crate::context::Context;
 use crate::datadir::DataDir;
 use crate::error::CliError;
-use crate::output::Output;
+use crate::output::{Output, Table, or_empty, spelling};
+use muster_certs::certificate::first_from_pem;
 use muster_certs::identity::{Identity, Role};
-use muster_certs::{Authority, profile, store};
+use muster_certs::{Authority, CertificateError, CertificateFacts, profile, store};
 use muster_runtime::clock::Clock;
+use muster_wire::admin::{CertificateList, CertificateView, ListCertificates, RevokeCertificate, Verb};
+use muster_wire::id::Sha256Hex;
+use muster_wire::time::Timestamp;
 use serde_json::json;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -41,6 +47,97 @@ impl Run for CertIssueArgs {
         );
         Ok(Output::new(&json!({"out": self.out, "names": names, "policy": role}), text))
     }
+}
+
+impl Run for CertListArgs {
+    fn describe(&self) -> String {
+        "list certificates".to_owned()
+    }
+
+    fn json(&self) -> bool {
+        self.operator.json
+    }
+
+    async fn run(self) -> Result<Output, CliError> {
+        let cx = Context::open(&self.operator)?;
+        let mut operator = cx.connect().await?;
+        let mut certificates: Vec<CertificateView> = Vec::new();
+        let mut after = None;
+        loop {
+            let question = ListCertificates { connector: self.connector.clone(), after };
+            let page: CertificateList = operator.call(Verb::CertList, &question).await?;
+            certificates.extend(page.certificates);
+            match page.next {
+                Some(next) => after = Some(next),
+                None => break,
+            }
+        }
+        operator.close().await;
+        // Of one connector the newest first; revoked strangers, whose issue is not known, last.
+        certificates.sort_by(|one, other| {
+            (&one.identity, std::cmp::Reverse(one.issued_at))
+                .cmp(&(&other.identity, std::cmp::Reverse(other.issued_at)))
+        });
+        let text = if certificates.is_empty() { "no certificates".to_owned() } else { table(&certificates) };
+        Ok(Output::new(&CertificateList { certificates, next: None }, text))
+    }
+}
+
+fn table(certificates: &[CertificateView]) -> String {
+    let mut table = Table::new(&["ID", "WHO", "STATUS", "ISSUED", "ENDS", "NOTE"]);
+    for view in certificates {
+        let who = view.identity.as_deref().and_then(|uri| uri.strip_prefix("spiffe://")?.split_once('/'));
+        let note = [view.reason.clone(), view.by.as_ref().map(|by| format!("by {by}"))].into_iter().flatten();
+        table.row([
+            view.id.to_string(),
+            who.map(|(_, who)| who.to_owned()).unwrap_or_default(),
+            spelling(&view.status),
+            or_empty(view.issued_at.as_ref()),
+            or_empty(view.not_after.as_ref()),
+            note.collect::<Vec<_>>().join(", "),
+        ]);
+    }
+    table.to_string()
+}
+
+impl Run for CertRevokeArgs {
+    fn describe(&self) -> String {
+        format!("revoke certificate {}", self.certificate)
+    }
+
+    fn json(&self) -> bool {
+        self.operator.json
+    }
+
+    async fn run(self) -> Result<Output, CliError> {
+        let cx = Context::open(&self.operator)?;
+        let request = revocation(&self.certificate, self.reason)?;
+        let mut operator = cx.connect().await?;
+        let view: CertificateView = operator.call(Verb::CertRevoke, &request).await?;
+        operator.close().await;
+        let whose = view.identity.as_ref().map(|identity| format!(" of {identity}")).unwrap_or_default();
+        let text = format!("revoked {}{whose}; whoever shows it is refused from now on", view.id);
+        Ok(Output::new(&view, text))
+    }
+}
+
+/// An id is what has 64 hexadecimal digits; anything else is a file.
+fn revocation(certificate: &str, reason: Option<String>) -> Result<RevokeCertificate, CliError> {
+    if let Some(id) = Sha256Hex::new(certificate.to_ascii_lowercase()).ok().filter(Sha256Hex::is_complete) {
+        return Ok(RevokeCertificate { id, identity: None, not_after: None, reason });
+    }
+    let unusable =
+        |error: CertificateError| CliError::local_because(format!("{certificate} is no certificate of a fleet"), error);
+    let pem = store::read_pem(Path::new(certificate)).map_err(|error| {
+        CliError::local_because("give a certificate's file, or its id of 64 hexadecimal digits", error)
+    })?;
+    let der = first_from_pem(&pem).map_err(unusable)?;
+    let facts = CertificateFacts::from_der(&der).map_err(unusable)?;
+    let id = Sha256Hex::new(&facts.id).map_err(|error| CliError::local_because("no usable id", error))?;
+    let not_after = Some(Timestamp::from_seconds(facts.not_after));
+    let identity = Identity::of_any_fleet(&der)
+        .map_err(|error| CliError::local_because(format!("{certificate} is no certificate of a fleet"), error))?;
+    Ok(RevokeCertificate { id, identity: Some(identity.to_string()), not_after, reason })
 }
 
 fn read_authority(data: &DataDir) -> Result<Authority, CliError> {

@@ -14,7 +14,7 @@ use muster_wire::admin::{
 };
 use muster_wire::id::{PoolName, Version};
 use muster_wire::settings::SettingsReport;
-use muster_wire::view::{ComponentView, ConnectorView};
+use muster_wire::view::{ComponentView, ConnectorView, Life, LifecycleView};
 use std::fmt::Write;
 
 impl Run for ConnectorAddArgs {
@@ -37,13 +37,14 @@ impl Run for ConnectorAddArgs {
         };
         let pool = match (self.pool, self.no_pool) {
             (Some(pool), _) => Some(pool),
-            (None, false) if !self.renew => Some(default_pool()),
+            (None, false) if !(self.renew || self.reinstall) => Some(default_pool()),
             (None, _) => None,
         };
         let request = AddConnector {
             site: self.site,
             description: self.description,
             renew: self.renew,
+            reinstall: self.reinstall,
             ..AddConnector::new(self.name, pool)
         };
         let mut operator = cx.connect().await?;
@@ -55,7 +56,7 @@ impl Run for ConnectorAddArgs {
             added: &added,
             prefix: self.prefix.as_deref(),
             start: !self.no_start,
-            renew: request.renew,
+            renew: request.renew || request.reinstall,
         };
         Ok(Output::new(&added, script.render()))
     }
@@ -93,7 +94,7 @@ impl Run for ConnectorListArgs {
     async fn run(self) -> Result<Output, CliError> {
         let cx = Context::open(&self.operator)?;
         let mut operator = cx.connect().await?;
-        let connectors = list(&mut operator, self.to).await?;
+        let connectors = pages(&mut operator, self.to, self.removed).await?;
         operator.close().await;
         let text = if connectors.is_empty() { "no connectors".to_owned() } else { table(&connectors) };
         Ok(Output::new(&ConnectorList { connectors, next: None }, text))
@@ -104,10 +105,18 @@ impl Run for ConnectorListArgs {
 ///
 /// Errors: `Refused`, `Unreachable`.
 pub async fn list(operator: &mut Operator, selector: Option<Selector>) -> Result<Vec<ConnectorView>, CliError> {
+    pages(operator, selector, false).await
+}
+
+async fn pages(
+    operator: &mut Operator,
+    selector: Option<Selector>,
+    removed: bool,
+) -> Result<Vec<ConnectorView>, CliError> {
     let mut connectors = Vec::new();
     let mut after = None;
     loop {
-        let question = ListConnectors { selector: selector.clone(), after };
+        let question = ListConnectors { selector: selector.clone(), after, removed };
         let page: ConnectorList = operator.call(Verb::ConnectorList, &question).await?;
         connectors.extend(page.connectors);
         match page.next {
@@ -127,7 +136,10 @@ fn table(connectors: &[ConnectorView]) -> String {
             .collect();
         table.row([
             view.name.to_string(),
-            spelling(&view.link),
+            match view.lifecycle.state {
+                Life::Active => spelling(&view.link),
+                other => format!("{} ({})", spelling(&other), spelling(&view.link)),
+            },
             spelling(&view.work),
             or_empty(view.pool.as_ref()),
             or_empty(view.site.as_ref()),
@@ -164,6 +176,7 @@ fn sheet(shown: &ShownConnector) -> String {
     let lines = [
         ("name", view.name.to_string()),
         ("description", or_empty(view.description.as_ref())),
+        ("life", life(&view.lifecycle)),
         ("link", format!("{} since {}", spelling(&view.link), view.link_since)),
         ("work", spelling(&view.work)),
         ("pool", or_empty(view.pool.as_ref())),
@@ -209,6 +222,21 @@ fn way(settings: &SettingsReport) -> String {
     let on_trial = if settings.on_trial { ", on trial" } else { "" };
     let refused = settings.refused.as_ref().map(|refused| format!("; {refused}")).unwrap_or_default();
     format!("{}, {proxy}{on_trial}{refused}", settings.server)
+}
+
+/// `disabled since … by … (why)`.
+pub fn life(view: &LifecycleView) -> String {
+    let mut text = spelling(&view.state);
+    if let Some(since) = &view.since {
+        text.push_str(&format!(" since {since}"));
+    }
+    if let Some(by) = &view.by {
+        text.push_str(&format!(" by {by}"));
+    }
+    if let Some(why) = &view.why {
+        text.push_str(&format!(" ({why})"));
+    }
+    text
 }
 
 /// Why it is not where it should be, and what failed last unless the first tells of it.

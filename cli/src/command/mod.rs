@@ -7,6 +7,7 @@ mod connector;
 pub mod course;
 mod init;
 mod job;
+mod lifecycle;
 mod script;
 mod serve;
 mod upgrade;
@@ -44,6 +45,10 @@ pub async fn perform(command: Command) -> ExitCode {
         Command::Connector(ConnectorCommand::Add(args)) => finish(args).await,
         Command::Connector(ConnectorCommand::List(args)) => finish(args).await,
         Command::Connector(ConnectorCommand::Show(args)) => finish(args).await,
+        Command::Connector(ConnectorCommand::Remove(args)) => finish(args).await,
+        Command::Connector(ConnectorCommand::Disable(args)) => finish(args).await,
+        Command::Connector(ConnectorCommand::Enable(args)) => finish(args).await,
+        Command::Connector(ConnectorCommand::Resolve(args)) => finish(args).await,
         Command::Component(ComponentCommand::Publish(args)) => finish(args).await,
         Command::Component(ComponentCommand::List(args)) => finish(args).await,
         Command::Upgrade(args) => finish(args).await,
@@ -64,6 +69,8 @@ pub async fn perform(command: Command) -> ExitCode {
         Command::Job(JobCommand::Template(TemplateCommand::Show(args))) => finish(args).await,
         Command::Job(JobCommand::Template(TemplateCommand::Delete(args))) => finish(args).await,
         Command::Cert(CertCommand::Issue(args)) => finish(args).await,
+        Command::Cert(CertCommand::List(args)) => finish(args).await,
+        Command::Cert(CertCommand::Revoke(args)) => finish(args).await,
         Command::Demo(args) => finish(args).await,
     }
 }

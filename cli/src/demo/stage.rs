@@ -153,7 +153,7 @@ impl<'a> Runner<'a> {
                     self.said.insert(view.name.clone(), line);
                 }
             }
-            News::Metrics(..) | News::Other(_) => {}
+            News::Gone(_) | News::Metrics(..) | News::Other(_) => {}
         }
     }
 

@@ -34,6 +34,12 @@ impl Refusal {
         Self::new(JobErrorCode::InvalidRequest, message)
     }
 
+    /// The thing gets no work at present. It may ask again later.
+    #[must_use]
+    pub fn closed(message: impl Into<String>) -> Self {
+        Self::new(JobErrorCode::RequestThrottled, message)
+    }
+
     /// The thing has no such execution.
     #[must_use]
     pub fn not_found(job: &JobId, execution_number: Option<u64>) -> Self {

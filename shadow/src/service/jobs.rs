@@ -14,6 +14,7 @@ use crate::records::{Job, key};
 use muster_bus::{Answer, Deliveries, Message, Request};
 use muster_model::job::{self, Event, Execution, PendingJob, Refusal};
 use muster_wire::codec::Encoding;
+use muster_wire::component::{Operation, UninstallDocument};
 use muster_wire::id::{JobId, ThingName};
 use muster_wire::job::{
     DescribeRequest, ExecutionResponse, GetPendingRequest, JobDocument, JobExecutionEvent, StartNextRequest,
@@ -53,6 +54,15 @@ pub(super) fn handle(
     let answer = Answer::with(Message::new(Topic::Jobs { thing: thing.clone(), verb: topic }, payload));
     desk.batch.answer(request.connection, request.tag, answer);
     desk.close()
+}
+
+/// Refuses a client's request because its thing gets no work at present.
+pub(super) fn refuse(batch: &mut Batch<'_>, thing: &ThingName, verb: JobsVerb, request: Request, why: String) {
+    let encoding = Encoding::of(&request.payload);
+    let token = job::client_token_of(&request.payload, encoding);
+    let payload = encoding.encode(&Refusal::closed(why).rejected(token, batch.now));
+    let topic = Topic::Jobs { thing: thing.clone(), verb: JobsTopic::Rejected(verb) };
+    batch.answer(request.connection, request.tag, Answer::with(Message::new(topic, payload)));
 }
 
 /// Makes an execution of an upgrade's job unless the thing has one. Returns whether it was made.
@@ -285,12 +295,18 @@ impl<'d, 'b> Desk<'d, 'b> {
         self.batch.observe(message(topic, &payload), false);
     }
 
-    /// The document of a job: of an upgrade it follows from the target, of any other it is stored.
+    /// The document of a job: of an upgrade it follows from the target, of an uninstall from the connector, of any other
+    /// it is stored.
     fn document(&mut self, id: &JobId) -> Result<Option<JobDocument>, ServiceError> {
         let fleet = self.shared.fleet();
         if let Some(target) = fleet.target_of(id) {
             let package = fleet.component(&target.component, &target.version);
             return Ok(package.and_then(|package| to_document(&package.upgrade_document())));
+        }
+        let uninstall = fleet.connectors.get(self.thing).and_then(|connector| connector.uninstall.as_ref());
+        if let Some(uninstall) = uninstall.filter(|uninstall| uninstall.job == *id) {
+            let document = UninstallDocument { operation: Operation::Uninstall, purge: uninstall.purge };
+            return Ok(to_document(&document));
         }
         drop(fleet);
         Ok(self.batch.get::<Job>(&key::job(id))?.map(|job| job.document))
@@ -300,6 +316,9 @@ impl<'d, 'b> Desk<'d, 'b> {
     fn close(mut self) -> Result<bool, ServiceError> {
         if !self.changed {
             return Ok(false);
+        }
+        if self.shared.gets_no_work(self.thing) {
+            return Ok(true);
         }
         let queue = job::pending(&self.executions);
         let after: Vec<PendingJob> = queue.iter().map(|execution| PendingJob::from(*execution)).collect();

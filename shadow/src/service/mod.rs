@@ -18,14 +18,16 @@
 mod batch;
 mod fleet;
 mod jobs;
+mod lives;
 mod reconcile;
 mod shadows;
+mod sightings;
 mod timers;
 mod views;
 mod worker;
 
 use crate::admission::Admission;
-use crate::records::{Connector, Target};
+use crate::records::{Connector, Suspicion, Target};
 use crate::store::{Conflict, Store, StoreError, codec::CodecError};
 use fleet::FleetWorker;
 use jobs::live::{Agenda, LiveJobs};
@@ -89,6 +91,8 @@ struct Shared {
     views: RwLock<BTreeMap<ThingName, ConnectorView>>,
     timers: Timers,
     agenda: Arc<Agenda>,
+    /// The connectors whose identity runs in two places; kept by the things' workers.
+    quarantine: RwLock<BTreeMap<ThingName, Suspicion>>,
 }
 
 /// The fleet's records in memory: few, read at every look, written by the fleet's worker after each commit.
@@ -182,7 +186,17 @@ impl Service {
         let fleet = RwLock::new(fleet::load(store.as_ref())?);
         let views = RwLock::default();
         let agenda = Arc::new(Agenda::new(bus.clone()));
-        let shared = Arc::new(Shared { store, bus, clock, config, fleet, views, timers: Timers::default(), agenda });
+        let shared = Arc::new(Shared {
+            store,
+            bus,
+            clock,
+            config,
+            fleet,
+            views,
+            timers: Timers::default(),
+            agenda,
+            quarantine: RwLock::default(),
+        });
         fleet::certificates::load(&shared)?;
         let fleet_worker = FleetWorker::new(shared.clone());
         fleet_worker.load_jobs()?;

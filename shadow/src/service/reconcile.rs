@@ -3,7 +3,7 @@
 use super::batch::Batch;
 use super::shadows::{self, Which};
 use super::views::{self, Link};
-use super::{FleetState, ServiceError, Shared, jobs};
+use super::{FleetState, ServiceError, Shared, jobs, lives};
 use crate::records::{Connector, key};
 use muster_bus::Message;
 use muster_model::job::{Event, Execution, Outcome, State};
@@ -24,7 +24,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tracing::{debug, info, warn};
 
-/// Looks at one connector: plans, does what the plan says, refreshes the view.
+/// Looks at one connector: plans, does what the plan says, refreshes the view. For one that gets no work nothing is
+/// planned; its intents wait.
 pub(super) fn look(
     shared: &Arc<Shared>,
     batch: &mut Batch<'_>,
@@ -33,7 +34,15 @@ pub(super) fn look(
 ) -> Result<(), ServiceError> {
     jobs::look(shared, batch, &connector.name)?;
     let host = views::host(batch, connector)?;
+    if connector.is_removed() {
+        lives::put_away(shared, batch, connector)?;
+    } else if lives::closed(connector, &link.sighting).is_none() {
+        lives::uninstall(shared, batch, connector)?;
+    }
     let mut view = read(shared, batch, connector, &host)?;
+    if connector.uninstall.is_some() || lives::closed(connector, &link.sighting).is_some() {
+        return views::refresh(shared, batch, connector, link, host, &view, &BTreeMap::new());
+    }
     let plan = plan(&view, batch.now);
     for step in &plan.steps {
         carry_out(shared, batch, connector, step)?;

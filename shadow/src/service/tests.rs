@@ -137,12 +137,16 @@ impl Rig {
     }
 
     fn publish(&mut self, role: Role, name: &str, topic: &str, payload: impl Into<Bytes>) -> Tag {
+        self.publish_from(1, role, name, topic, payload)
+    }
+
+    fn publish_from(&mut self, session: u64, role: Role, name: &str, topic: &str, payload: impl Into<Bytes>) -> Tag {
         self.tag += 1;
         let request = Request {
             topic: Topic::parse(topic).unwrap(),
             payload: payload.into(),
             caller: caller(role, name, "c"),
-            session: 1,
+            session,
             response: Some(ResponseTo { topic: "muster/reply/x".into(), correlation: Some("7".into()) }),
             tag: self.tag,
             connection: self.ear.clone(),
@@ -374,7 +378,7 @@ fn operators_learn_why_they_are_refused() {
             "job-create",
             json!({ "job_id": "upgrade-1", "targets": ["a"], "document": {} }),
             "invalid",
-            "kept for upgrades",
+            "kept for the server",
         ),
         ("component-publish", other, "conflict", "web 1 is published already with other content"),
         ("component-publish", forged, "forbidden", "the signature is not the publisher's"),

@@ -2,7 +2,7 @@
 
 use super::batch::Batch;
 use super::{FleetState, ServiceError, Shared};
-use crate::records::{Connector, Seen, key};
+use crate::records::{Connector, Seen, Sighting, key};
 use muster_bus::{Caller, Message};
 use muster_model::reconcile::{Action, View};
 use muster_model::shadow::ShadowDoc;
@@ -15,7 +15,7 @@ use muster_wire::limits::OFFLINE_AFTER;
 use muster_wire::shadow::agent;
 use muster_wire::time::Timestamp;
 use muster_wire::topic::{Topic, ViewTopic};
-use muster_wire::view::{ActionState, ComponentView, ConnectorView, LinkStatus, VIEW_VERSION, WorkStatus};
+use muster_wire::view::{ActionState, ComponentView, ConnectorView, Life, LinkStatus, VIEW_VERSION, WorkStatus};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -26,6 +26,10 @@ pub(super) struct Link {
     pub(super) sessions: BTreeMap<u64, Arc<Caller>>,
     /// When it last came and went.
     pub(super) seen: Seen,
+    /// Where its identity runs.
+    pub(super) sighting: Sighting,
+    /// Connections that reported as an agent, with their client ids.
+    pub(super) agents: BTreeMap<u64, Box<str>>,
 }
 
 impl Link {
@@ -70,6 +74,7 @@ pub(super) fn refresh(
         pool: connector.pool.clone(),
         site: connector.site.clone(),
         description: connector.description.clone(),
+        lifecycle: shared.lifecycle(connector),
         link: status,
         link_since: since,
         work: work(&components),
@@ -97,12 +102,21 @@ fn publish(shared: &Shared, mut fresh: ConnectorView) {
     if views.get(&fresh.name).is_some_and(|known| same(known, &fresh)) {
         return;
     }
-    let message = Message::new(Topic::View(ViewTopic::Connector(fresh.name.clone())), Encoding::Json.encode(&fresh));
+    let topic = Topic::View(ViewTopic::Connector(fresh.name.clone()));
+    let message = Message::new(&topic, Encoding::Json.encode(&fresh));
+    let is_removed = fresh.lifecycle.state == Life::Removed;
+    let metrics = Topic::View(ViewTopic::Metrics(fresh.name.clone()));
     (fresh.telemetry, fresh.clock_ahead_ms) = measured.unwrap_or_default();
     views.insert(fresh.name.clone(), fresh);
     drop(views);
     use muster_bus::Deliveries;
-    shared.bus.observe(message, true);
+    shared.bus.observe(message, !is_removed);
+    if is_removed {
+        // Readers that come later do not find it any more.
+        for topic in [topic, metrics] {
+            shared.bus.observe(Message::new(topic, ""), true);
+        }
+    }
 }
 
 fn same(known: &ConnectorView, fresh: &ConnectorView) -> bool {

@@ -3,18 +3,20 @@
 use super::batch::Batch;
 use super::shadows::{self, Which};
 use super::views::{self, Link};
-use super::{ServiceError, Shared, jobs, reconcile};
-use crate::records::{CertificateState, Connector, Seen, key};
+use super::{ServiceError, Shared, jobs, lives, reconcile};
+use crate::records::{CertificateState, Connector, Seen, Sighting, key};
 use muster_bus::{Answer, Inbound, LinkChange, LinkState, Request, Requests};
+use muster_certs::Role;
 use muster_model::job::Execution;
 use muster_wire::codec::Encoding;
+use muster_wire::enrol::Installation;
 use muster_wire::id::{Sha256Hex, ShadowName, ThingName};
-use muster_wire::limits::COMMIT_BATCH_MAX;
+use muster_wire::limits::{COMMIT_BATCH_MAX, INSTALLATION_ID_BYTES_MAX};
 use muster_wire::rejection::Rejection;
 use muster_wire::shadow;
 use muster_wire::telemetry::HostTelemetry;
-use muster_wire::topic::{JobsTopic, ShadowTopic, Topic};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use muster_wire::topic::{JobsTopic, ShadowTopic, ShadowVerb, Topic};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
@@ -165,6 +167,9 @@ impl Worker {
     ) -> Result<(), ServiceError> {
         match request.topic.clone() {
             Topic::Shadow { thing, shadow, verb: ShadowTopic::Request(verb) } => {
+                if verb == ShadowVerb::Update && shadow.as_ref() == Some(&self.agent) {
+                    self.sighted(batch, &thing, &request)?;
+                }
                 let which = Which { thing: &thing, shadow: shadow.as_ref() };
                 let changed = shadows::handle(batch, self.shared.bus.as_ref(), which, verb, request)?;
                 let ours = shadow.is_some_and(|shadow| shadow == self.components || shadow == self.agent);
@@ -173,6 +178,10 @@ impl Worker {
                 }
             }
             Topic::Jobs { thing, verb: JobsTopic::Request(verb) } => {
+                if let Some(why) = self.closed(batch, &thing)? {
+                    jobs::refuse(batch, &thing, verb, request, why);
+                    return Ok(());
+                }
                 if jobs::handle(&self.shared, batch, &thing, verb, request)? {
                     touched.insert(thing);
                 }
@@ -205,6 +214,7 @@ impl Worker {
             return Ok(());
         }
         let now = batch.now;
+        self.settle_in(batch, &change.thing)?;
         let link = self.links_of(batch, &change.thing)?;
         let was_up = !link.sessions.is_empty();
         match change.state {
@@ -224,9 +234,63 @@ impl Worker {
 
     fn look(&mut self, batch: &mut Batch<'_>, connector: &Connector) -> Result<(), ServiceError> {
         let shared = self.shared.clone();
+        self.settle_in(batch, &connector.name)?;
         let link = self.links_of(batch, &connector.name)?.clone();
         self.prove(connector, &link);
         reconcile::look(&shared, batch, connector, &link)
+    }
+
+    /// An agent says which installation it is, and how often it has connected.
+    fn sighted(&mut self, batch: &mut Batch<'_>, thing: &ThingName, request: &Request) -> Result<(), ServiceError> {
+        let caller = &request.caller;
+        let is_own = caller.identity.role() == Role::Connector && caller.identity.name() == thing.as_str();
+        if !is_own || !self.shared.fleet().connectors.contains_key(thing) {
+            return Ok(());
+        }
+        let payload = Encoding::of(&request.payload).decode::<serde_json::Value>(&request.payload).unwrap_or_default();
+        let told = payload.pointer("/state/reported/installation").cloned();
+        let told = told.and_then(|told| serde_json::from_value::<Installation>(told).ok());
+        let Some(told) = told.filter(|told| (1..=INSTALLATION_ID_BYTES_MAX).contains(&told.id.len())) else {
+            return Ok(());
+        };
+        self.settle_in(batch, thing)?;
+        let now = batch.now;
+        let link = self.links_of(batch, thing)?;
+        let was = link.sighting.suspicion.clone();
+        if !link.sighted(request.session, &caller.client_id, &told, now) {
+            return Ok(());
+        }
+        let sighting = link.sighting.clone();
+        batch.put(&key::sighting(thing), &sighting)?;
+        if let Some(suspicion) = sighting.suspicion.filter(|_| was.is_none()) {
+            warn!(%thing, why = suspicion.why, peer = %caller.peer, "the identity runs in two places; it gets no work");
+            self.shared.suspect(thing, Some(suspicion));
+        }
+        Ok(())
+    }
+
+    /// A new incarnation begins with what it says itself.
+    fn settle_in(&mut self, batch: &mut Batch<'_>, thing: &ThingName) -> Result<(), ServiceError> {
+        let shared = self.shared.clone();
+        let known = shared.fleet().connectors.get(thing).map(|connector| connector.incarnation);
+        let Some(incarnation) = known else { return Ok(()) };
+        let link = self.links_of(batch, thing)?;
+        if link.sighting.incarnation == incarnation {
+            return Ok(());
+        }
+        link.sighting = Sighting { incarnation, ..Sighting::default() };
+        link.agents.clear();
+        let sighting = link.sighting.clone();
+        batch.put(&key::sighting(thing), &sighting)?;
+        shared.suspect(thing, None);
+        lives::forget_reports(&shared, batch, thing)
+    }
+
+    /// Why this thing gets no work at present.
+    fn closed(&mut self, batch: &mut Batch<'_>, thing: &ThingName) -> Result<Option<String>, ServiceError> {
+        let Some(connector) = self.shared.fleet().connectors.get(thing).cloned() else { return Ok(None) };
+        let link = self.links_of(batch, thing)?;
+        Ok(lives::closed(&connector, &link.sighting))
     }
 
     /// Tells the fleet's worker of certificates that are used for the first time. When its inbox is full, the next look
@@ -245,7 +309,9 @@ impl Worker {
     fn links_of(&mut self, batch: &mut Batch<'_>, thing: &ThingName) -> Result<&mut Link, ServiceError> {
         if !self.links.contains_key(thing) {
             let seen = batch.get::<Seen>(&key::seen(thing))?.unwrap_or_default();
-            self.links.insert(thing.clone(), Link { sessions: BTreeMap::new(), seen });
+            let sighting = batch.get::<Sighting>(&key::sighting(thing))?.unwrap_or_default();
+            self.shared.suspect(thing, sighting.suspicion.clone());
+            self.links.insert(thing.clone(), Link { seen, sighting, ..Link::default() });
         }
         Ok(self.links.get_mut(thing).expect("inserted above"))
     }

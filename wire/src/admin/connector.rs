@@ -27,6 +27,10 @@ pub struct AddConnector {
     /// before keeps its certificate until the new token is used, and its history for good.
     #[serde(default)]
     pub renew: bool,
+    /// As `renew`, also for a connector that was removed: it comes back with the use of the token, with its history and
+    /// pool, and gets again what is wanted of it.
+    #[serde(default)]
+    pub reinstall: bool,
     /// Folder of the agent on the host; the token works for no other one. Absent: the script chooses, or when renewing
     /// the one of before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -52,6 +56,7 @@ impl AddConnector {
             site: None,
             description: None,
             renew: false,
+            reinstall: false,
             prefix: None,
             components: BTreeMap::new(),
             token_life_s: None,
@@ -114,6 +119,13 @@ pub struct ListConnectors {
     /// Only names after this one: the `next` of the page before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<ThingName>,
+    /// Those that were removed instead of those that are in the fleet.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub removed: bool,
+}
+
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// One page of connectors, sorted by name.

@@ -21,12 +21,16 @@ impl FleetWorker {
         let life = self.check_add(&add)?;
         let known = self.shared.fleet().connectors.get(&add.name).cloned();
         let now = self.shared.clock.now();
-        let connector = match (known, add.renew) {
+        let connector = match (known, add.renew || add.reinstall) {
             (None, true) => {
-                return refuse(
-                    RejectionCode::NotFound,
-                    format!("no connector is called {}; add it without --renew", add.name),
-                );
+                let flag = if add.reinstall { "--reinstall" } else { "--renew" };
+                let message = format!("no connector is called {}; add it without {flag}", add.name);
+                return refuse(RejectionCode::NotFound, message);
+            }
+            (Some(known), _) if known.is_removed() && !add.reinstall => {
+                let message =
+                    format!("{} was removed from the fleet; `--reinstall` brings it back with its history", add.name);
+                return refuse(RejectionCode::Conflict, message);
             }
             (Some(_), false) => {
                 let message =
@@ -69,6 +73,7 @@ impl FleetWorker {
             issued_at: Some(now),
             binding: Some(Binding { pool: connector.pool.clone(), prefix: connector.prefix.clone() }),
             used_from: None,
+            reinstall: add.reinstall,
         };
         self.commit(|batch| {
             if let Some(old) = &old_hash {
@@ -101,7 +106,7 @@ impl FleetWorker {
         }
         let changes =
             add.pool.is_some() || add.site.is_some() || add.description.is_some() || !add.components.is_empty();
-        if add.renew && changes {
+        if (add.renew || add.reinstall) && changes {
             let message = "renewing a script changes nothing but the token and the prefix; \
                            leave out pool, site, description and components";
             return refuse(RejectionCode::Invalid, message);

@@ -125,8 +125,13 @@ impl FleetWorker {
         Ok(())
     }
 
-    /// A crash may have left two current certificates of one identity.
+    /// A crash may have left two current certificates of one identity, and good ones of a removed connector.
     pub(super) fn finish_certificates(&self) -> Result<(), ServiceError> {
+        let removed: Vec<Arc<Connector>> =
+            self.shared.fleet().connectors.values().filter(|connector| connector.is_removed()).cloned().collect();
+        for connector in removed {
+            self.revoke_of_removed(&connector)?;
+        }
         let current = |known: &Arc<Certificate>| known.state == CertificateState::Current;
         for certificate in self.shared.config.admission.all().into_iter().filter(current) {
             if let Some(identity) = &certificate.identity {
@@ -134,6 +139,22 @@ impl FleetWorker {
             }
         }
         Ok(())
+    }
+
+    /// Takes back every certificate of an identity, and ends its connections. Returns how many were taken back now.
+    pub(super) fn revoke_all(&self, identity: &Identity, by: &PersonName, reason: &str) -> Result<usize, ServiceError> {
+        let state =
+            CertificateState::Revoked { at: self.shared.clock.now(), by: by.clone(), reason: reason.to_owned() };
+        // Replaced ones too: a connector whose newest certificate is gone must not recover with an older one.
+        let known = self.shared.config.admission.of(identity).into_iter();
+        let revoked: Vec<Certificate> = known
+            .filter(|known| !matches!(known.state, CertificateState::Revoked { .. }))
+            .map(|known| Certificate { state: state.clone(), ..known.as_ref().clone() })
+            .collect();
+        let count = revoked.len();
+        self.put_certificates(revoked)?;
+        self.shared.bus.recheck(&Whose::Identity(identity.clone()));
+        Ok(count)
     }
 
     /// Takes back one certificate, known or not.

@@ -30,6 +30,9 @@ impl FleetWorker {
             fleet.connectors.range::<muster_wire::id::ThingName, _>((from, Bound::Unbounded)).map(|(_, c)| c)
         {
             let view = self.view_of(connector);
+            if connector.is_removed() != list.removed {
+                continue;
+            }
             if !list.selector.as_ref().is_none_or(|selector| selects(selector, &Facts::from(&view))) {
                 continue;
             }
@@ -58,7 +61,8 @@ impl FleetWorker {
     /// The view that the connector's worker made; a plain one until it has.
     pub(super) fn view_of(&self, connector: &Connector) -> ConnectorView {
         if let Some(view) = self.shared.views().get(&connector.name) {
-            return view.clone();
+            // The record may be newer than the view.
+            return ConnectorView { lifecycle: self.shared.lifecycle(connector), ..view.clone() };
         }
         let host = connector.enrolled.as_ref().map(|enrolled| enrolled.host.clone()).unwrap_or_default();
         ConnectorView {
@@ -67,6 +71,7 @@ impl FleetWorker {
             pool: connector.pool.clone(),
             site: connector.site.clone(),
             description: connector.description.clone(),
+            lifecycle: self.shared.lifecycle(connector),
             link: LinkStatus::Never,
             link_since: connector.registered_at,
             work: WorkStatus::Unknown,

@@ -27,16 +27,24 @@ impl FleetWorker {
         VerifiedRequest::from_pem(&request.csr)
             .and_then(|csr| csr.check_name(identity.name()).map(|()| csr))
             .map_err(|error| Rejection::new(RejectionCode::Invalid, error.to_string()))?;
-        self.commit(|batch| {
-            batch.put(&token_key, &TokenRecord { used_at: Some(now), used_from: Some(peer), ..token })
-        })?;
+        let used = TokenRecord { used_at: Some(now), used_from: Some(peer), ..token };
+        self.commit(|batch| batch.put(&token_key, &used))?;
+        // Finished here if a crash cut it off; afterwards nothing would tell these certificates from good ones.
+        self.revoke_of_removed(&connector)?;
         let (certificate, record) = self.issue(&identity, &request.csr)?;
         let enrolled = Enrolled { at: now, certificate_id: record.id.to_string(), host: request.host.clone() };
+        let mut wanted = connector.wanted.clone();
+        if used.reinstall {
+            // The host was made anew: intents of its own, so that what was done before stays in the history.
+            wanted.extend(self.wanted_of(&connector));
+        }
         let connector = Connector {
             enrolled: Some(enrolled),
+            wanted,
             token_hash: None,
             lifecycle: Lifecycle::Active,
             incarnation: connector.incarnation + 1,
+            uninstall: None,
             ..connector.as_ref().clone()
         };
         self.commit(|batch| batch.put(&key::connector(&request.name), &connector))?;
@@ -89,6 +97,11 @@ impl FleetWorker {
         let Some(connector) = known else {
             return refused("the connector is not registered");
         };
+        if matches!(connector.lifecycle, Lifecycle::Disabled { .. }) {
+            warn!(connector = %request.name, %peer, "enrolment of a disabled connector refused");
+            let message = format!("{0} is disabled; `muster connector enable {0}` lets it in again", request.name);
+            return refuse(RejectionCode::Forbidden, message);
+        }
         match record.binding.as_ref().and_then(|binding| broken(binding, request, &connector)) {
             Some(why) => refused(why),
             None => Ok((token_key, record, connector)),

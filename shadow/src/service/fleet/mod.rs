@@ -6,6 +6,7 @@ mod components;
 mod connectors;
 mod enrol;
 mod jobs;
+mod lifecycle;
 mod tokens;
 mod upgrades;
 
@@ -157,6 +158,11 @@ impl FleetWorker {
             Verb::ConnectorAdd => result(self.add_connector(read(payload)?, by)?),
             Verb::ConnectorList => result(self.list_connectors(&read(payload)?)),
             Verb::ConnectorShow => result(self.show_connector(&read(payload)?)?),
+            Verb::ConnectorRemove => result(self.remove_connector(&read(payload)?, by)?),
+            Verb::ConnectorUninstall => result(self.uninstall_connector(&read(payload)?, by)?),
+            Verb::ConnectorDisable => result(self.disable_connector(read(payload)?, by)?),
+            Verb::ConnectorEnable => result(self.enable_connector(&read(payload)?, by)?),
+            Verb::ConnectorResolve => result(self.resolve_connector(&read(payload)?, by)?),
             Verb::TokenList => result(self.list_tokens(&read(payload)?)?),
             Verb::TokenRevoke => result(self.revoke_token(&read(payload)?, by)?),
             Verb::ComponentPublish => result(self.publish_component(read(payload)?, by)?),

@@ -3,6 +3,7 @@
 use super::jobs::UPGRADE_PREFIX;
 use super::{FleetWorker, ROOM_BYTES, Refused, refuse};
 use crate::records::{Connector, StoredAction, Target, key};
+use crate::service::reconcile::wanted;
 use crate::service::{FleetState, ServiceError};
 use crate::store::{Key, Kind, codec};
 use muster_model::reconcile::Action;
@@ -47,17 +48,21 @@ impl FleetWorker {
         }
         let fleet = self.shared.fleet();
         fleet.published(&upgrade.component, &upgrade.version)?;
-        let matched: Vec<ThingName> = fleet
+        let selected: Vec<Arc<Connector>> = fleet
             .connectors
             .values()
+            .filter(|connector| !connector.is_removed())
             .filter(|connector| selects(&upgrade.to, &Facts { now: None, ..Facts::from(&self.view_of(connector)) }))
-            .map(|connector| connector.name.clone())
+            .cloned()
             .collect();
         drop(fleet);
-        if matched.is_empty() {
+        if selected.is_empty() {
             let message = format!("no connector matches {}; `muster connector list` shows all", upgrade.to);
             return refuse(RejectionCode::NotFound, message);
         }
+        // For the others the intent waits until they are at work again.
+        let working = selected.into_iter().filter(|connector| self.shared.works(connector));
+        let matched: Vec<ThingName> = working.map(|connector| connector.name.clone()).collect();
         if matched.iter().map(|name| name.as_str().len() + 3).sum::<usize>() > ROOM_BYTES {
             let message = format!(
                 "{} connectors are too many for one answer; upgrade pool by pool or site by site",
@@ -100,16 +105,19 @@ impl FleetWorker {
             return Ok(());
         }
         let selector = Selector::name(&connector.name);
+        let since = connector.enrolled.as_ref().map_or(connector.registered_at, |enrolled| enrolled.at);
+        // On a host that was made anew it does not count that a version failed on the one before.
+        let again = connector.incarnation > 1;
         for (component, version) in &connector.wanted {
             let is_there = self.shared.fleet().targets.iter().any(|target| {
                 target.selector == selector
                     && target.component == *component
                     && target.version == *version
-                    && target.at >= connector.registered_at
+                    && target.at >= since
             });
             if !is_there {
                 let (component, version) = (component.clone(), version.clone());
-                let upgrade = Upgrade { component, version, to: selector.clone(), again: false };
+                let upgrade = Upgrade { component, version, to: selector.clone(), again };
                 self.intend(&upgrade, &connector.registered_by)?;
             }
         }
@@ -117,6 +125,13 @@ impl FleetWorker {
         self.commit(|batch| batch.put(&key::connector(&connector.name), &settled))?;
         self.know(settled);
         Ok(())
+    }
+
+    /// What the intents want of a connector.
+    pub(super) fn wanted_of(&self, connector: &Connector) -> BTreeMap<ComponentName, Version> {
+        let host = self.view_of(connector).host;
+        let wanted = wanted(&self.shared.fleet(), connector, &host).into_iter();
+        wanted.map(|(component, wanted)| (component, wanted.package.version)).collect()
     }
 
     pub(super) fn list_actions(&self, list: &ListActions) -> Result<ActionList, Refused> {

@@ -129,3 +129,190 @@ fn connectors_from_before_there_were_records_are_let_in_and_two_current_certific
     assert_eq!((rig.status(&old), rig.status(newer.id.as_str())), ("replaced".into(), "current".into()));
     assert!(rig.admits(&a, &old).is_err());
 }
+
+#[test]
+fn a_removed_connector_is_refused_forgotten_by_intents_and_keeps_its_history() {
+    let mut rig = Rig::new();
+    let a = thing("a");
+    let first = rig.enrolled("a", json!({ "name": "a", "pool": "blue" }));
+    rig.publish_version("1");
+    rig.operator("upgrade", json!({ "component": "web", "version": "1", "to": "pool=blue" })).unwrap();
+    rig.offered("upgrade-1");
+    let token = rig.operator("connector-add", json!({ "name": "a", "renew": true })).unwrap()["token"].clone();
+    let removed = rig.operator("connector-remove", json!({ "name": "a" })).unwrap();
+    assert_eq!((&removed["lifecycle"]["state"], &removed["certificates_revoked"]), (&"removed".into(), &1.into()));
+    assert_eq!(rig.rechecked(), Whose::Identity(a.clone()));
+    assert_eq!(rig.admits(&a, &first).unwrap_err(), "the certificate was revoked (the connector was removed)");
+    assert_eq!(rig.admits(&a, &"0".repeat(64)).unwrap_err(), Denied::Removed.to_string());
+    let csr = || csr("a").unwrap().0;
+    assert_eq!(rig.enrol(token.as_str().unwrap(), "a", &csr()).unwrap_err().0, RejectionCode::Forbidden);
+    // What it still had in hand gets no answer that it could use.
+    assert_eq!(rig.job("a", "start-next", json!({}))["code"], "RequestThrottled");
+    assert_eq!(rig.action("t1")["reason"], "the connector was removed");
+
+    let names = |rig: &mut Rig, request| rig.operator("connector-list", request).unwrap()["connectors"].clone();
+    assert_eq!(names(&mut rig, json!({})).as_array().unwrap().len(), 0);
+    assert_eq!(names(&mut rig, json!({ "removed": true }))[0]["name"], "a");
+    let upgrade = json!({ "component": "web", "version": "1", "to": "all" });
+    assert_eq!(rig.operator("upgrade", upgrade).unwrap_err().0, "not-found");
+    let job = json!({ "job_id": "j", "targets": ["a"], "document": {} });
+    assert!(rig.operator("job-create", job).unwrap_err().1.contains("a was removed"));
+    for verb in ["connector-enable", "connector-disable"] {
+        assert!(rig.operator(verb, json!({ "name": "a" })).unwrap_err().1.contains("--reinstall"));
+    }
+    assert!(rig.operator("connector-add", json!({ "name": "a" })).unwrap_err().1.contains("--reinstall"));
+    assert!(rig.operator("connector-add", json!({ "name": "a", "renew": true })).is_err());
+    // Again changes nothing, neither does a restart.
+    assert_eq!(rig.operator("connector-remove", json!({ "name": "a" })).unwrap()["certificates_revoked"], 0);
+    rig.stop();
+    rig.start();
+    assert!(rig.admits(&a, &first).is_err());
+
+    // The operator's yes: it stays out until the token is used.
+    let token = rig.operator("connector-add", json!({ "name": "a", "reinstall": true })).unwrap()["token"].clone();
+    assert_eq!(rig.admits(&a, &"0".repeat(64)).unwrap_err(), Denied::Removed.to_string());
+    let pem = rig.enrol(token.as_str().unwrap(), "a", &csr()).unwrap();
+    let second = muster_certs::CertificateFacts::from_pem(&pem).unwrap().id;
+    assert_eq!((rig.admits(&a, &second), rig.admits(&a, &first).is_err()), (Ok(()), true));
+    // What is wanted of it is wanted again, by an intent of its own.
+    rig.offered("upgrade-2");
+    let shown = rig.operator("connector-show", json!({ "name": "a" })).unwrap();
+    assert_eq!(
+        (&shown["connector"]["pool"], &shown["connector"]["lifecycle"]["state"]),
+        (&"blue".into(), &"active".into())
+    );
+    let targets: Vec<_> = shown["actions"].as_array().unwrap().iter().map(|action| action["target"].clone()).collect();
+    assert_eq!(targets, ["t2", "t1"]);
+}
+
+#[test]
+fn a_reinstalled_host_is_not_taken_for_the_one_that_reported_before() {
+    let mut rig = Rig::new();
+    rig.enrolled("a", json!({ "name": "a" }));
+    rig.publish_version("1");
+    rig.operator("upgrade", json!({ "component": "web", "version": "1", "to": "all" })).unwrap();
+    rig.offered("upgrade-1");
+    rig.job("a", "start-next", json!({}));
+    rig.shadow("a", "components", &Rig::report("1", "s1"));
+    rig.job("a", "upgrade-1/update", json!({ "status": "SUCCEEDED" }));
+    assert_eq!(rig.action("t1")["state"], "confirmed");
+    rig.enrolled("a", json!({ "name": "a", "reinstall": true }));
+    rig.offered("upgrade-2");
+    let shown = rig.operator("connector-show", json!({ "name": "a" })).unwrap();
+    assert_eq!(shown["connector"]["components"]["web"].get("reported"), None, "{shown}");
+    assert_eq!(rig.action("t2")["state"], "queued");
+}
+
+#[test]
+fn a_disabled_connector_is_kept_out_and_its_work_waits() {
+    let mut rig = Rig::new();
+    let a = thing("a");
+    let id = rig.enrolled("a", json!({ "name": "a" }));
+    rig.publish_version("1");
+    let view = rig.operator("connector-disable", json!({ "name": "a", "reason": "moves" })).unwrap();
+    let life = &view["lifecycle"];
+    assert_eq!((&life["state"], &life["by"], &life["why"]), (&"disabled".into(), &"admin".into(), &"moves".into()));
+    assert_eq!(rig.rechecked(), Whose::Identity(a.clone()));
+    assert_eq!(rig.admits(&a, &id).unwrap_err(), Denied::Disabled.to_string());
+    let started = rig.operator("upgrade", json!({ "component": "web", "version": "1", "to": "all" })).unwrap();
+    assert_eq!(started["matched"], json!([]));
+    rig.stop();
+    rig.start();
+    assert!(rig.admits(&a, &id).is_err());
+    assert_eq!(rig.operator("connector-show", json!({ "name": "a" })).unwrap()["connector"]["lifecycle"], *life);
+    let view = rig.operator("connector-enable", json!({ "name": "a" })).unwrap();
+    assert_eq!(view["lifecycle"], json!({ "state": "active" }));
+    assert_eq!(rig.admits(&a, &id), Ok(()));
+    rig.offered("upgrade-1");
+}
+
+#[test]
+fn an_agent_is_told_once_to_uninstall_itself() {
+    let mut rig = Rig::new();
+    let ask = |rig: &mut Rig, wish: Value| rig.operator("connector-uninstall", json!({ "name": "a", "wish": wish }));
+    let start = |purge: bool| json!({ "start": { "purge": purge } });
+    let id = rig.enrolled("a", json!({ "name": "a" }));
+    assert_eq!(ask(&mut rig, start(false)).unwrap().get("job"), None, "it is not connected");
+    rig.connects("a", 1, &id);
+    while rig.status(&id) != "current" {}
+    let job = ask(&mut rig, start(true)).unwrap()["job"].clone();
+    let notice = rig.delivered("$aws/things/a/jobs/notify-next");
+    assert_eq!(notice["execution"]["jobId"], job);
+    assert_eq!(notice["execution"]["jobDocument"], json!({ "operation": "uninstall", "purge": true }));
+    assert_eq!(ask(&mut rig, start(true)).unwrap()["job"], job, "once");
+    assert_eq!(ask(&mut rig, start(false)).unwrap_err().0, "conflict");
+    // Called off before it began; then it is another job.
+    assert_eq!(ask(&mut rig, json!("withdraw")).unwrap().get("job"), None);
+    while rig.delivered("$aws/things/a/jobs/notify-next").get("execution").is_some() {}
+    let again = ask(&mut rig, start(false)).unwrap()["job"].clone();
+    assert_ne!(again, job);
+    let api = format!("{}/update", again.as_str().unwrap());
+    while rig.job("a", "start-next", json!({}))["execution"]["jobId"] != again {}
+    let details = json!({ "status": "SUCCEEDED", "statusDetails": { "removed": "service", "kept": "components" } });
+    rig.job("a", &api, details);
+    let done = ask(&mut rig, json!("ask")).unwrap();
+    assert_eq!((&done["status"], &done["details"]["kept"]), (&"SUCCEEDED".into(), &"components".into()));
+    assert_eq!(ask(&mut rig, start(false)).unwrap()["status"], "SUCCEEDED", "it is not told again");
+}
+
+#[test]
+fn a_copied_identity_is_quarantined_until_it_is_resolved() {
+    let mut rig = Rig::new();
+    let a = thing("a");
+    let id = rig.enrolled("a", json!({ "name": "a" }));
+    rig.publish_version("1");
+    let report = |rig: &mut Rig, session: u64, count: u64| {
+        let installation = json!({ "id": "i1", "session": count });
+        let payload = json!({ "state": { "reported": { "hostname": "box", "installation": installation } } });
+        let topic = "$aws/things/a/shadow/name/agent/update";
+        let tag = rig.publish_from(session, Role::Connector, "a", topic, payload.to_string());
+        rig.until(tag);
+    };
+    let life = |rig: &mut Rig| {
+        rig.operator("connector-show", json!({ "name": "a" })).unwrap()["connector"]["lifecycle"].clone()
+    };
+    for (session, count) in [(10, 1), (11, 2), (11, 2), (10, 1)] {
+        rig.connects("a", session, &id);
+        report(&mut rig, session, count);
+    }
+    assert_eq!(life(&mut rig)["state"], "active");
+    assert_eq!(rig.operator("connector-resolve", json!({ "name": "a" })).unwrap_err().0, "conflict");
+    rig.operator("upgrade", json!({ "component": "web", "version": "1", "to": "all" })).unwrap();
+    rig.offered("upgrade-1");
+    // The copy counts on from where it was taken.
+    rig.connects("a", 12, &id);
+    report(&mut rig, 12, 2);
+    let refused = rig.job("a", "start-next", json!({ "clientToken": "t" }));
+    assert_eq!((&refused["code"], &refused["clientToken"]), (&"RequestThrottled".into(), &"t".into()));
+    assert!(refused["message"].as_str().unwrap().contains("a is quarantined"), "{refused}");
+    let quarantined = life(&mut rig);
+    assert_eq!(quarantined["state"], "quarantined");
+    assert!(quarantined["why"].as_str().unwrap().contains("its session 2 was begun twice"), "{quarantined}");
+    assert_eq!(rig.admits(&a, &id), Ok(()), "it is heard");
+    rig.stop();
+    rig.start();
+    assert_eq!(life(&mut rig), quarantined);
+    rig.publish_version("2");
+    let started = rig.operator("upgrade", json!({ "component": "web", "version": "2", "to": "all" })).unwrap();
+    assert_eq!(started["matched"], json!([]));
+
+    // There is one place only, says the operator, and is wrong.
+    let kept = rig.operator("connector-resolve", json!({ "name": "a", "keep_current": true })).unwrap();
+    assert_eq!(kept["lifecycle"]["state"], "active");
+    assert_eq!(rig.job("a", "start-next", json!({}))["execution"]["jobId"], "upgrade-1");
+    for (session, count, expected) in [(20, 3, "active"), (21, 4, "active"), (22, 4, "quarantined")] {
+        rig.connects("a", session, &id);
+        report(&mut rig, session, count);
+        assert_eq!(life(&mut rig)["state"], expected, "{session}");
+    }
+    // So both places are shut out, and one enrols again.
+    let resolved = rig.operator("connector-resolve", json!({ "name": "a" })).unwrap();
+    assert_eq!(resolved["certificates_revoked"], 1);
+    assert!(resolved["lifecycle"]["why"].as_str().unwrap().contains("--reinstall"), "{resolved}");
+    assert!(rig.admits(&a, &id).is_err());
+    let second = rig.enrolled("a", json!({ "name": "a", "reinstall": true }));
+    assert_eq!((rig.admits(&a, &second), rig.admits(&a, &id).is_err()), (Ok(()), true));
+    rig.connects("a", 30, &second);
+    report(&mut rig, 30, 1);
+    assert_eq!(life(&mut rig), json!({ "state": "active" }));
+}

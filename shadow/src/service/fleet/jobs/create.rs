@@ -4,6 +4,7 @@ use super::{Course, Courses, UPGRADE_PREFIX};
 use crate::records::{Job, JobTemplate, key};
 use crate::service::batch::Batch;
 use crate::service::fleet::{FleetWorker, Refused, block_on, refuse};
+use crate::service::lives::UNINSTALL_PREFIX;
 use muster_model::job::{Rules, Run, template};
 use muster_model::select::{Facts, selects};
 use muster_wire::admin::{CreateJob, CreatedJob, Selector};
@@ -39,6 +40,13 @@ impl FleetWorker {
             return refuse(RejectionCode::Invalid, problem);
         }
         check_targets(&create.targets, &create.groups, rules.continuous)?;
+        let is_removed = |name: &&ThingName| {
+            self.shared.fleet().connectors.get(*name).is_some_and(|connector| connector.is_removed())
+        };
+        if let Some(removed) = create.targets.iter().find(is_removed) {
+            let message = format!("{removed} was removed from the fleet; leave it out");
+            return refuse(RejectionCode::Conflict, message);
+        }
         self.check_id(&create.job_id)?;
         let things = self.members(&create.targets, &create.groups)?;
         if things.is_empty() && !rules.continuous {
@@ -116,9 +124,11 @@ impl FleetWorker {
     }
 
     fn check_id(&self, id: &JobId) -> Result<(), Refused> {
-        if id.as_str().starts_with(UPGRADE_PREFIX) {
-            let message = format!("the name {id} is kept for upgrades; choose one without {UPGRADE_PREFIX}");
-            return refuse(RejectionCode::Invalid, message);
+        for kept in [UPGRADE_PREFIX, UNINSTALL_PREFIX] {
+            if id.as_str().starts_with(kept) {
+                let message = format!("the name {id} is kept for the server; choose one without {kept}");
+                return refuse(RejectionCode::Invalid, message);
+            }
         }
         if self.shared.store.get(key::job(id).as_bytes()).map_err(crate::service::ServiceError::from)?.is_some() {
             return refuse(RejectionCode::Conflict, format!("a job is called {id} already"));
@@ -135,7 +145,7 @@ impl FleetWorker {
         let mut things = targets.to_vec();
         if !groups.is_empty() {
             let fleet = self.shared.fleet();
-            for connector in fleet.connectors.values() {
+            for connector in fleet.connectors.values().filter(|connector| !connector.is_removed()) {
                 let view = self.view_of(connector);
                 if groups.iter().any(|group| selects(group, &Facts::from(&view))) {
                     things.push(connector.name.clone());
