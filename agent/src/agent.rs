@@ -10,6 +10,7 @@ mod work;
 
 use crate::brain::record::Record;
 use crate::brain::requests::{ANSWER_DEADLINE, Requests};
+use crate::counter::Counter;
 use crate::hands::http::Endpoint;
 use crate::hands::installed::{self, Unit};
 use crate::hands::journal::{self, Journal, JournalError};
@@ -51,6 +52,8 @@ pub struct Parts {
     pub settings: SettingsReport,
     /// Told when the server has answered for the first time.
     pub proven: Arc<Notify>,
+    /// How often the link has begun to connect.
+    pub counter: Arc<Counter>,
     /// What the host's owner says about it.
     pub labels: Vec<Label>,
     /// What the server may do here.

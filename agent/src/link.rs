@@ -5,6 +5,7 @@
 
 mod session;
 
+use crate::counter::Counter;
 use crate::dial::{self, DialError, Way};
 use crate::settings::Server;
 use muster_runtime::backoff::Backoff;
@@ -63,6 +64,8 @@ pub struct Target {
     pub tls: Arc<rustls::ClientConfig>,
     /// How often a sign of life is given.
     pub heartbeat: Duration,
+    /// Counts the attempts.
+    pub counter: Arc<Counter>,
 }
 
 /// Why there is no connection, or none any more.
@@ -96,6 +99,7 @@ pub async fn keep(
     let mut backoff = Backoff::new(RETRY_BASE, RETRY_CAP);
     while !stop.is_cancelled() {
         let begun = tokio::time::Instant::now();
+        target.counter.begin();
         let opened = tokio::select! {
             // Dropped anywhere, a connection that was not made is no loss.
             () = stop.cancelled() => return,

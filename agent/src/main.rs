@@ -9,6 +9,7 @@ mod agent;
 mod args;
 mod brain;
 mod check;
+mod counter;
 mod dial;
 mod enrol;
 mod hands;

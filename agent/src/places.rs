@@ -57,6 +57,11 @@ impl Prefix {
         self.state().join("lock")
     }
 
+    /// How often the agent has begun to connect.
+    pub fn session(&self) -> PathBuf {
+        self.state().join("session.json")
+    }
+
     /// Key, certificates and the publisher's key.
     pub fn identity(&self) -> PathBuf {
         self.state().join("identity")

@@ -1,6 +1,7 @@
 //! `muster-agent run`: puts the parts together and waits for the end.
 
 use crate::agent::{Agent, Parts};
+use crate::counter::Counter;
 use crate::hands::http::Endpoint;
 use crate::identity::Identity;
 use crate::link::{self, QUEUE, Target};
@@ -80,7 +81,9 @@ async fn round(prefix: &Prefix, clock: &Clock, signals: &mut Signals) -> Result<
     let server = settings.server.clone();
     let way = settings.proxy.way(&server);
     info!(%server, proxy = settings.proxy.explain(&server), "way to the server");
+    let counter = Arc::new(Counter::at(prefix.session()));
     let target = Target {
+        counter: counter.clone(),
         server: server.clone(),
         way: way.clone(),
         thing: identity.name.clone(),
@@ -96,6 +99,7 @@ async fn round(prefix: &Prefix, clock: &Clock, signals: &mut Signals) -> Result<
         clock: clock.clone(),
         settings: tried.report(),
         proven: Arc::clone(&proven),
+        counter,
         labels: settings.labels,
         allow: settings.allow,
         telemetry_interval: settings.telemetry_interval,

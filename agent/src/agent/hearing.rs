@@ -44,7 +44,9 @@ impl Agent {
     fn tell_facts(&mut self) {
         let (labels, settings) = (self.parts.labels.clone(), Some(self.parts.settings.clone()));
         let facts = HostFacts { labels, settings, ..facts::collect(&self.start_id) };
-        let facts = json!({ "state": { "reported": facts } });
+        let mut facts = json!({ "state": { "reported": facts } });
+        // Absent members of a shadow stay as they are: what could not be counted is taken away.
+        facts["state"]["reported"]["installation"] = json!(self.parts.counter.begun());
         self.send_shadow(shadow::agent(), ShadowVerb::Update, &facts);
     }
 

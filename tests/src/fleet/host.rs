@@ -62,6 +62,35 @@ impl Host {
         (Self { name: name.to_owned(), prefix, log, programs, network, agent: None }, output)
     }
 
+    /// A copy of this host with all its state, as a cloned machine has it; its agent does not run yet.
+    #[track_caller]
+    pub fn copied(&self, fleet: &Fleet, name: &str) -> Self {
+        let prefix = fleet.root().join("hosts").join(name);
+        let copied = Command::new("cp").arg("-a").arg(&self.prefix).arg(&prefix).status();
+        assert!(copied.is_ok_and(|status| status.success()), "{} is not copied", self.prefix.display());
+        let log = fleet.log_file(name);
+        Self {
+            name: self.name.clone(),
+            prefix,
+            log,
+            programs: self.programs.clone(),
+            network: self.network.clone(),
+            agent: None,
+        }
+    }
+
+    /// Enrols this host anew, in place of the identity that it has.
+    #[track_caller]
+    pub fn enrol_again(&self, fleet: &Fleet, token: &str) -> Output {
+        let [ca, token_file] = ["ca.pem", "token"].map(|kind| fleet.root().join(format!("{}.{kind}", self.name)));
+        fs::write(&ca, fleet.ca_pem()).expect("a file in the fleet's folder");
+        fs::write(&token_file, token).expect("a file in the fleet's folder");
+        let mut command = Command::new(&self.programs.agent);
+        command.args(["enrol", "--force", "--name", &self.name, "--server", &fleet.address().to_string()]);
+        command.arg("--prefix").arg(&self.prefix).arg("--ca").arg(&ca).arg("--token-file").arg(&token_file);
+        Output::of(command, ENROL_DEADLINE)
+    }
+
     /// Starts the agent.
     #[track_caller]
     pub fn run(&mut self) {

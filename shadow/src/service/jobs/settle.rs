@@ -87,6 +87,10 @@ impl Desk<'_, '_> {
     fn keep_member(&mut self, live: &Arc<LiveJob>, found: Option<Execution>, told: bool) -> Result<(), ServiceError> {
         let (now, limit) = (self.batch.now, live.rules.time_limit);
         let connector = self.shared.fleet().connectors.get(self.thing).cloned();
+        if connector.as_ref().is_some_and(|connector| connector.is_removed()) {
+            // What it had was called off with its removal.
+            return Ok(());
+        }
         let host = match &connector {
             // Only groups ask what a host says of itself.
             Some(connector) if live.rules.continuous => views::host(self.batch, connector)?,
