@@ -64,8 +64,8 @@ pub struct Target {
     pub tls: Arc<rustls::ClientConfig>,
     /// How often a sign of life is given.
     pub heartbeat: Duration,
-    /// Counts the attempts.
-    pub counter: Arc<Counter>,
+    /// Counts the attempts of the agent itself; a check counts none.
+    pub counter: Option<Arc<Counter>>,
 }
 
 /// Why there is no connection, or none any more.
@@ -99,7 +99,9 @@ pub async fn keep(
     let mut backoff = Backoff::new(RETRY_BASE, RETRY_CAP);
     while !stop.is_cancelled() {
         let begun = tokio::time::Instant::now();
-        target.counter.begin();
+        if let Some(counter) = &target.counter {
+            counter.begin();
+        }
         let opened = tokio::select! {
             // Dropped anywhere, a connection that was not made is no loss.
             () = stop.cancelled() => return,

@@ -83,7 +83,7 @@ async fn round(prefix: &Prefix, clock: &Clock, signals: &mut Signals) -> Result<
     info!(%server, proxy = settings.proxy.explain(&server), "way to the server");
     let counter = Arc::new(Counter::at(prefix.session()));
     let target = Target {
-        counter: counter.clone(),
+        counter: Some(counter.clone()),
         server: server.clone(),
         way: way.clone(),
         thing: identity.name.clone(),

@@ -104,6 +104,7 @@ async fn steps(way: &Way, clock: &Clock, lines: &mut Vec<Line>) -> Result<(), ()
                 thing: ThingName::clone(&identity.name),
                 tls: mqtt_tls,
                 heartbeat: HEARTBEAT,
+                counter: None,
             };
             // A client id of its own: the agent's session stays.
             let client_id = format!("check-{}", ids::random_hex::<8>());

@@ -48,7 +48,7 @@ impl FleetWorker {
         // The connections end with this, whatever certificate they have.
         let certificates_revoked = self.revoke_of_removed(&connector)?;
         self.wake(&connector.name);
-        Ok(self.changed(&connector, certificates_revoked))
+        Ok(self.outcome(&connector, certificates_revoked))
     }
 
     /// Takes back what certificates a removed connector has left.
@@ -71,7 +71,7 @@ impl FleetWorker {
         }
         let known = self.in_fleet(&disable.name)?;
         if !known.is_managed() {
-            return Ok(self.changed(&known, 0));
+            return Ok(self.outcome(&known, 0));
         }
         let lifecycle = Lifecycle::Disabled { at: self.shared.clock.now(), by: by.clone(), reason: disable.reason };
         let connector = self.live_on(&known, lifecycle)?;
@@ -79,7 +79,7 @@ impl FleetWorker {
         if let Some(identity) = self.shared.thing_identity(&connector.name) {
             self.shared.bus.recheck(&Whose::Identity(identity));
         }
-        Ok(self.changed(&connector, 0))
+        Ok(self.outcome(&connector, 0))
     }
 
     pub(super) fn enable_connector(
@@ -89,11 +89,11 @@ impl FleetWorker {
     ) -> Result<LifecycleChanged, Refused> {
         let known = self.in_fleet(&enable.name)?;
         if known.is_managed() {
-            return Ok(self.changed(&known, 0));
+            return Ok(self.outcome(&known, 0));
         }
         let connector = self.live_on(&known, Lifecycle::Active)?;
         info!(connector = %connector.name, %by, "connector enabled");
-        Ok(self.changed(&connector, 0))
+        Ok(self.outcome(&connector, 0))
     }
 
     fn live_on(&self, known: &Connector, lifecycle: Lifecycle) -> Result<Connector, ServiceError> {
@@ -125,7 +125,7 @@ impl FleetWorker {
             // It says anew where it runs, and reports what it has.
             self.shared.bus.kick(&connector.name);
             self.wake(&connector.name);
-            return Ok(self.changed(&connector, 0));
+            return Ok(self.outcome(&connector, 0));
         }
         let certificates_revoked = match self.shared.thing_identity(&known.name) {
             Some(identity) => self.revoke_all(&identity, by, "its identity ran in two places")?,
@@ -133,7 +133,7 @@ impl FleetWorker {
         };
         info!(connector = %known.name, %by, certificates_revoked, "certificates of a quarantined connector revoked");
         self.wake(&known.name);
-        Ok(self.changed(&known, certificates_revoked))
+        Ok(self.outcome(&known, certificates_revoked))
     }
 
     /// Tells an agent to take itself off its host, once; or says how far it is.
@@ -206,7 +206,7 @@ impl FleetWorker {
         })
     }
 
-    fn changed(&self, connector: &Connector, certificates_revoked: usize) -> LifecycleChanged {
+    fn outcome(&self, connector: &Connector, certificates_revoked: usize) -> LifecycleChanged {
         let lifecycle = self.shared.lifecycle(connector);
         LifecycleChanged { name: connector.name.clone(), lifecycle, certificates_revoked }
     }
