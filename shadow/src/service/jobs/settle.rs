@@ -141,8 +141,12 @@ impl Desk<'_, '_> {
         let live = self.shared.jobs().get(&after.job_id).filter(|live| live.goes_on()).cloned();
         let again = live.filter(|live| job::retry_allows(&live.rules.retry, &after));
         let next = again.map(|live| after.again(live.rules.time_limit, self.batch.now));
-        self.put(after)?;
-        next.map_or(Ok(()), |next| self.put(next))
+        let Some(next) = next else { return self.put(after) };
+        if let Some(event) = after.status().event() {
+            self.announce(&after, event);
+        }
+        // Counted in one step: in between the job would seem to be over.
+        self.store(next)
     }
 
     fn cancel(

@@ -426,7 +426,7 @@ fn jobs_are_listed_by_status_and_target_and_can_be_changed() {
         (json!({ "job_id": "x", "document": {} }), "the job has no targets"),
         (json!({ "job_id": "x", "document": {}, "groups": ["pool=none"] }), "no connector matches pool=none"),
         (json!({ "job_id": "x", "targets": ["a"] }), "the job has no document"),
-        (json!({ "job_id": "upgrade-x", "targets": ["a"], "document": {} }), "is kept for upgrades"),
+        (json!({ "job_id": "upgrade-x", "targets": ["a"], "document": {} }), "is kept for the server"),
         (
             json!({ "job_id": "x", "targets": ["a"], "document": {}, "config": { "timeoutConfig": { "inProgressTimeoutInMinutes": 0 } } }),
             "inProgressTimeoutInMinutes is 0",

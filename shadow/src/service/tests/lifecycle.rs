@@ -299,7 +299,9 @@ fn a_copied_identity_is_quarantined_until_it_is_resolved() {
     // There is one place only, says the operator, and is wrong.
     let kept = rig.operator("connector-resolve", json!({ "name": "a", "keep_current": true })).unwrap();
     assert_eq!(kept["lifecycle"]["state"], "active");
-    assert_eq!(rig.job("a", "start-next", json!({}))["execution"]["jobId"], "upgrade-1");
+    // At work again, it gets what the fleet wants by now.
+    rig.offered("upgrade-2");
+    assert_eq!(rig.job("a", "start-next", json!({}))["execution"]["jobId"], "upgrade-2");
     for (session, count, expected) in [(20, 3, "active"), (21, 4, "active"), (22, 4, "quarantined")] {
         rig.connects("a", session, &id);
         report(&mut rig, session, count);
