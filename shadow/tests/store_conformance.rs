@@ -289,3 +289,51 @@ fn answers_can_be_awaited() {
         assert_eq!(value_count(&*store), 50);
     });
 }
+
+#[test]
+fn a_snapshot_is_the_store_at_one_moment_while_it_changes() {
+    on_each_store(|store| {
+        for key in 0..2000_u32 {
+            put(&*store, &format!("m{key}"), Expect::Absent, "x").unwrap();
+        }
+        let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let writer = {
+            let (store, stop) = (store.clone(), stop.clone());
+            // In every state of the store, `a` is `z` or one more; and every other time there is no `b`.
+            std::thread::spawn(move || {
+                let mut count = 0_u64;
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    count += 1;
+                    put(&*store, "a", Expect::Any, &count.to_string()).unwrap();
+                    put(&*store, "z", Expect::Any, &count.to_string()).unwrap();
+                    if count % 2 == 0 {
+                        delete(&*store, "b", Expect::Any).unwrap();
+                    } else {
+                        put(&*store, "b", Expect::Any, "odd").unwrap();
+                    }
+                }
+            })
+        };
+        for _ in 0..5 {
+            let mut last = std::collections::BTreeMap::new();
+            store
+                .snapshot(&mut |key, value| {
+                    let key = String::from_utf8(key.to_vec()).unwrap();
+                    match value {
+                        Some(value) => last.insert(key, String::from_utf8(value.to_vec()).unwrap()),
+                        None => last.remove(&key),
+                    };
+                    ControlFlow::Continue(())
+                })
+                .unwrap();
+            let number = |key: &str| last.get(key).map_or(0, |text| text.parse::<u64>().unwrap());
+            let (a, z) = (number("a"), number("z"));
+            assert!(a == z || a == z + 1, "a {a}, z {z}");
+            // Before `z` moves on, `b` tells of the round before.
+            assert!(a == z || a < 2 || last.contains_key("b") == (z % 2 == 1), "a {a}, z {z}");
+            assert_eq!(last.keys().filter(|key| key.starts_with('m')).count(), 2000);
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        writer.join().unwrap();
+    });
+}

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use super::op::check_limits;
-use super::{Answer, ApplyFuture, Change, Op, Revision, Store, StoreError, Stored, Visit};
+use super::{Answer, ApplyFuture, Change, Op, Revision, SnapshotVisit, Store, StoreError, Stored, Visit};
 
 /// A store that forgets everything when it is dropped; otherwise it keeps the promises of [`Store`].
 #[derive(Debug, Default)]
@@ -89,6 +89,12 @@ impl Store for MemoryStore {
         }
         let mut state = self.state();
         ApplyFuture::known(Ok(ops.into_iter().map(|op| state.apply(op)).collect()))
+    }
+
+    fn snapshot(&self, visit: &mut SnapshotVisit<'_>) -> Result<(), StoreError> {
+        let records = self.state().records.clone();
+        let _ = records.iter().try_for_each(|(key, stored)| visit(key, Some(&stored.value)));
+        Ok(())
     }
 
     fn live_bytes(&self) -> u64 {

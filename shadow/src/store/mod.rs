@@ -19,8 +19,10 @@
 
 mod apply;
 pub mod codec;
+pub mod dump;
 mod error;
 pub mod keys;
+mod ledger;
 mod memory;
 mod op;
 mod sled;
@@ -32,6 +34,7 @@ use bytes::Bytes;
 pub use self::apply::{ApplyFuture, Outcome};
 pub use self::error::StoreError;
 pub use self::keys::{Key, Kind};
+pub use self::ledger::{Ledger, Ledgered};
 pub use self::memory::MemoryStore;
 pub use self::op::{Answer, Change, Conflict, Expect, KEY_BYTES_MAX, Op, Revision, VALUE_BYTES_MAX};
 pub use self::sled::{SledSettings, SledStore, SyncHook};
@@ -51,6 +54,10 @@ pub type Entry = (Vec<u8>, Stored);
 /// Called for each record of a scan, in key order, until it breaks.
 pub type Visit<'a> = dyn FnMut(&[u8], Stored) -> ControlFlow<()> + 'a;
 
+/// Called for each word on a record in a snapshot: its value, or that it is gone. A later word takes the place of an
+/// earlier one on the same key.
+pub type SnapshotVisit<'a> = dyn FnMut(&[u8], Option<&[u8]>) -> ControlFlow<()> + 'a;
+
 /// A durable map from keys to values with a compare-and-swap on each key. Used as `Arc<dyn Store>`.
 ///
 /// Reads may block on the disk for a page that is not in the cache.
@@ -68,6 +75,10 @@ pub trait Store: Send + Sync + 'static {
     /// Errors: a key or a value over its limit refuses the whole batch before anything is done; a fatal error
     /// ([`StoreError::is_fatal`]) says nothing about what was written, and the process must stop.
     fn apply(&self, ops: Vec<Op>) -> ApplyFuture;
+
+    /// Visits all records so that the last words on all keys are the store as it was at one moment: when this returns.
+    /// Changes go on meanwhile.
+    fn snapshot(&self, visit: &mut SnapshotVisit<'_>) -> Result<(), StoreError>;
 
     /// Bytes of all keys and values that are there now.
     fn live_bytes(&self) -> u64;

@@ -14,6 +14,7 @@
 //! and the overwriting can fall between two of our syncs. A power cut there, on a disk that reorders writes in a
 //! volatile cache, can lose older data. sled checksums its pages, so this is found when the store is opened or read.
 
+mod changes;
 mod commit;
 mod files;
 mod layout;
@@ -31,7 +32,7 @@ use self::commit::{Committer, Shared};
 use self::layout::Head;
 use super::apply::Request;
 use super::op::check_limits;
-use super::{ApplyFuture, Op, Store, StoreError, Stored, Visit, keys};
+use super::{ApplyFuture, Op, SnapshotVisit, Store, StoreError, Stored, Visit, keys};
 
 /// How much a [`SledStore`] may use.
 #[derive(Debug, Clone)]
@@ -174,6 +175,26 @@ impl Store for SledStore {
             Some(queue) => ApplyFuture::enter(queue, ops),
             None => ApplyFuture::known(Err(StoreError::Closed)),
         }
+    }
+
+    fn snapshot(&self, visit: &mut SnapshotVisit<'_>) -> Result<(), StoreError> {
+        let changes = self.shared.watch_changes();
+        let mut broken = false;
+        self.scan(b"", &mut |key, stored| {
+            let flow = visit(key, Some(&stored.value));
+            broken = flow.is_break();
+            flow
+        })?;
+        // No commit ends from here on; each key that one has changed since the scan began is read once more.
+        let changed = changes.stop();
+        for key in changed.keys() {
+            if broken {
+                break;
+            }
+            let stored = self.get(key)?;
+            broken = visit(key, stored.as_ref().map(|stored| stored.value.as_ref())).is_break();
+        }
+        self.shared.check_usable()
     }
 
     fn live_bytes(&self) -> u64 {

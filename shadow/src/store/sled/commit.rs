@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use super::super::apply::Request;
 use super::super::{Answer, Change, Op, Revision, StoreError};
 use super::SledSettings;
+use super::changes::{Changes, Watch};
 use super::files::DataFiles;
 use super::layout::{self, Head, RESERVED_KEY};
 
@@ -28,16 +29,22 @@ const RESERVE: u64 = 1 << 20;
 pub(super) struct Shared {
     poison: OnceLock<StoreError>,
     live_bytes: AtomicU64,
+    changes: Changes,
 }
 
 impl Shared {
     pub(super) fn new(live_bytes: u64) -> Self {
-        Self { poison: OnceLock::new(), live_bytes: AtomicU64::new(live_bytes) }
+        Self { poison: OnceLock::new(), live_bytes: AtomicU64::new(live_bytes), changes: Changes::default() }
     }
 
     /// A poisoned store is not read either: what it would show may never have reached the disk.
     pub(super) fn check_usable(&self) -> Result<(), StoreError> {
         self.poison.get().map_or(Ok(()), |error| Err(error.clone()))
+    }
+
+    /// Notes which keys are changed from now on.
+    pub(super) fn watch_changes(&self) -> Watch<'_> {
+        self.changes.watch()
     }
 
     pub(super) fn live_bytes(&self) -> u64 {
@@ -126,8 +133,12 @@ impl Committer {
             .into_iter()
             .map(|ops| ops.into_iter().map(|op| draft.apply(op)).collect::<Result<Vec<Answer>, StoreError>>())
             .collect::<Result<Vec<_>, StoreError>>()?;
-        let Draft { batch, last, added_bytes, removed_bytes, changed, .. } = draft;
+        let Draft { batch, heads, last, added_bytes, removed_bytes, changed, .. } = draft;
         if changed {
+            let shared = self.shared.clone();
+            let mut commit = shared.changes.commit();
+            // Noted first: a write that fails may have changed something all the same.
+            commit.note(heads.keys());
             self.write(batch)?;
         }
         self.last = last;
