@@ -5,6 +5,7 @@
 //! Invariants: a request is answered after its changes are durable; a thing's records are written by one worker.
 
 pub mod admission;
+pub mod backup;
 pub mod records;
 pub mod service;
 pub mod store;

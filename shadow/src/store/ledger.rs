@@ -1,8 +1,9 @@
-//! What became of every certificate, in a file beside the store that a restore of an older store cannot undo.
+//! Who may come in, in a file beside the store that a restore of an older store cannot undo: every record of a
+//! certificate and of a connector.
 //!
 //! ```text
 //! "muster-ledger-1\n"  id (32 hexadecimal digits)  "\n"      the id is drawn once for a fleet
-//! entries as in [`super::dump`], without its end             only puts of certificates
+//! entries as in [`super::dump`], without its end             only puts of certificates and connectors
 //! ```
 //!
 //! The entry is on the disk before the store takes the change: whatever was revoked, the ledger knows it. After a crash
@@ -21,7 +22,9 @@ use super::{ApplyFuture, Change, Key, Kind, Op, SnapshotVisit, Store, StoreError
 const MAGIC: &str = "muster-ledger-1\n";
 /// Length of the id.
 const ID_BYTES: usize = 32;
-/// A longer ledger is written anew, with the latest word on each certificate, when it is opened.
+/// What is noted.
+const NOTED: [Kind; 2] = [Kind::Certificate, Kind::Connector];
+/// A longer ledger is written anew, with the latest word on each record, when it is opened.
 const LEDGER_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// A ledger as it was read.
@@ -29,7 +32,7 @@ const LEDGER_BYTES_MAX: u64 = 64 * 1024 * 1024;
 pub struct Ledger {
     /// The fleet's ledger, whatever its age.
     pub id: String,
-    /// The latest record of each certificate, by its key in the store.
+    /// The latest record of each certificate and connector, by its key in the store.
     pub records: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Entries read, older ones included.
     pub entries: u64,
@@ -75,7 +78,7 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
-/// A store that keeps a ledger of its certificates.
+/// A store that keeps a ledger of its certificates and connectors.
 #[derive(Debug)]
 pub struct Ledgered<S> {
     inner: S,
@@ -97,8 +100,11 @@ impl<S: Store> Ledgered<S> {
             Some(ledger) if ledger.bytes <= LEDGER_BYTES_MAX => cut(path, ledger.bytes),
             Some(ledger) => write_anew(path, &ledger.id, &ledger.records),
             None => {
-                let entries = inner.scan_all(Key::new(Kind::Certificate).as_bytes())?;
-                let records = entries.into_iter().map(|(key, stored)| (key, stored.value.to_vec())).collect();
+                let mut records = BTreeMap::new();
+                for kind in NOTED {
+                    let entries = inner.scan_all(Key::new(kind).as_bytes())?;
+                    records.extend(entries.into_iter().map(|(key, stored)| (key, stored.value.to_vec())));
+                }
                 write_anew(path, fresh_id, &records)
             }
         };
@@ -111,9 +117,9 @@ impl<S: Store> Ledgered<S> {
     }
 
     fn note(&self, ops: &[Op]) -> std::io::Result<()> {
-        let prefix = Key::new(Kind::Certificate);
+        let noted = NOTED.map(Key::new);
         let mut text = Vec::new();
-        for op in ops.iter().filter(|op| op.key.starts_with(prefix.as_bytes())) {
+        for op in ops.iter().filter(|op| noted.iter().any(|prefix| op.key.starts_with(prefix.as_bytes()))) {
             if let Change::Put(value) = &op.change {
                 dump::entry(&mut text, &op.key, Some(value))?;
             }
@@ -123,6 +129,7 @@ impl<S: Store> Ledgered<S> {
         }
         let mut file = self.ledger();
         file.write_all(&text)?;
+        // With its new length, without which the entry could not be found.
         file.sync_data()
     }
 }
@@ -166,7 +173,7 @@ impl<S: Store> Store for Ledgered<S> {
     fn apply(&self, ops: Vec<Op>) -> ApplyFuture {
         if let Err(source) = self.note(&ops) {
             // What of it is in the file is not known: as after any other failed sync, nothing more is promised.
-            let error = StoreError::Poisoned { action: "write the ledger of certificates", source: Arc::new(source) };
+            let error = StoreError::Poisoned { action: "write the ledger", source: Arc::new(source) };
             return ApplyFuture::known(Err(error));
         }
         self.inner.apply(ops)
@@ -200,15 +207,15 @@ mod tests {
     }
 
     #[test]
-    fn every_word_on_a_certificate_outlives_the_store() {
+    fn every_word_on_who_may_come_in_outlives_the_store() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("certificates.log");
+        let path = dir.path().join("ledger.log");
         let old = MemoryStore::new();
         put(&old, "before", "good");
         let store = Ledgered::open(old, &path, &"a".repeat(32)).unwrap();
         put(&store, "one", "good");
         put(&store, "one", "revoked");
-        store.apply(vec![Op::put(Key::new(Kind::Connector).part("x"), Expect::Any, "x")]).wait().unwrap();
+        store.apply(vec![Op::put(Key::new(Kind::Target).part("x"), Expect::Any, "x")]).wait().unwrap();
         store.apply(vec![Op::delete(key("before"), Expect::Any)]).wait().unwrap();
         drop(store);
         let ledger = Ledger::read(&path).unwrap();
@@ -220,7 +227,7 @@ mod tests {
     #[test]
     fn a_cut_entry_is_dropped_and_the_next_one_can_be_read() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("certificates.log");
+        let path = dir.path().join("ledger.log");
         let store = Ledgered::open(MemoryStore::new(), &path, &"b".repeat(32)).unwrap();
         put(&store, "one", "good");
         drop(store);
@@ -236,7 +243,7 @@ mod tests {
     #[test]
     fn what_is_no_ledger_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("certificates.log");
+        let path = dir.path().join("ledger.log");
         fs::write(&path, "hello").unwrap();
         let error = Ledgered::open(MemoryStore::new(), &path, &"d".repeat(32)).unwrap_err();
         assert!(error.to_string().contains("read the ledger"), "{error}");

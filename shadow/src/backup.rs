@@ -1,0 +1,156 @@
+//! What a backup and a restore have to know of records: whether each can be read, and what must not come back to life.
+//!
+//! A restore takes the store back in time, and certificates and tokens with it. So: every token dies, and the ledger,
+//! which nobody takes back, has the last word on every certificate and connector. Where there is no ledger, nobody
+//! knows what was revoked since; then no connector is let in before an operator says so.
+
+use crate::records::{
+    Certificate, CertificateState, Connector, Lifecycle, Record, StoredAction, StoredCertificate, StoredComponent,
+    StoredConnector, StoredJob, StoredJobThings, StoredSeen, StoredShadow, StoredTarget, StoredToken,
+};
+use crate::store::codec::{self, CodecError};
+use crate::store::keys::BadKey;
+use crate::store::{Expect, Key, Kind, Ledger, Op, Store, StoreError};
+use muster_model::job::StoredExecution;
+use muster_wire::id::PersonName;
+use muster_wire::time::Timestamp;
+use std::ops::ControlFlow;
+
+/// Records that are changed at once.
+const OPS_AT_ONCE: usize = 500;
+
+/// Why a restored store could not be made fit for use.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The store failed.
+    #[error("the restored store failed")]
+    Store(#[from] StoreError),
+    /// A record cannot be read or written.
+    #[error("a record cannot be used")]
+    Codec(#[from] CodecError),
+    /// A key is none of this program's.
+    #[error("a record's key cannot be used")]
+    Key(#[from] BadKey),
+}
+
+/// Checks that this program can read a record.
+///
+/// Errors: `Codec`, `Key`.
+pub fn check_record(key: &[u8], value: &[u8]) -> Result<(), RestoreError> {
+    fn as_one<T: serde::de::DeserializeOwned>(key: &[u8], value: &[u8]) -> Result<(), CodecError> {
+        codec::decode::<T>(key, value).map(drop)
+    }
+    let parsed = Key::parse(key)?;
+    match parsed.kind {
+        Kind::Connector => as_one::<StoredConnector>(key, value),
+        Kind::Token => as_one::<StoredToken>(key, value),
+        Kind::Shadow => as_one::<StoredShadow>(key, value),
+        Kind::Execution => as_one::<StoredExecution>(key, value),
+        Kind::Job => as_one::<StoredJob>(key, value),
+        Kind::JobThings => as_one::<StoredJobThings>(key, value),
+        Kind::Target => as_one::<StoredTarget>(key, value),
+        Kind::Component => as_one::<StoredComponent>(key, value),
+        Kind::Action => as_one::<StoredAction>(key, value),
+        Kind::Certificate => as_one::<StoredCertificate>(key, value),
+        Kind::Meta => match parsed.parts.first().map(String::as_str) {
+            Some("seen") => as_one::<StoredSeen>(key, value),
+            _ => as_one::<serde::de::IgnoredAny>(key, value),
+        },
+    }?;
+    Ok(())
+}
+
+/// What a restore changed in the records that came from the backup.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Mended {
+    /// Tokens that were thrown away.
+    pub tokens: usize,
+    /// Certificates that the ledger knew otherwise: issued, replaced or revoked since the backup.
+    pub certificates: usize,
+    /// Connectors that the ledger knew otherwise.
+    pub connectors: usize,
+    /// Connectors that were disabled, because nobody knows what was revoked since.
+    pub disabled: usize,
+}
+
+/// Makes a store that was loaded from a backup fit for use. Blocks; not for async code. Doing it again changes nothing.
+///
+/// Errors: [`RestoreError`]; then the store must not be served.
+pub fn mend(store: &dyn Store, ledger: Option<&Ledger>, now: Timestamp) -> Result<Mended, RestoreError> {
+    let mut mended = Mended::default();
+    let mut changes = Changes { store, ops: Vec::new() };
+    for (key, _) in store.scan_all(Key::new(Kind::Token).as_bytes())? {
+        mended.tokens += 1;
+        changes.add(Op::delete(key, Expect::Any))?;
+    }
+    for (key, value) in ledger.iter().flat_map(|ledger| &ledger.records) {
+        check_record(key, value)?;
+        if store.get(key)?.is_some_and(|stored| stored.value == *value) {
+            continue;
+        }
+        match Key::parse(key)?.kind {
+            Kind::Certificate => mended.certificates += 1,
+            _ => mended.connectors += 1,
+        }
+        changes.add(Op::put(key.clone(), Expect::Any, value.clone()))?;
+    }
+    changes.make()?;
+    for (key, stored) in store.scan_all(Key::new(Kind::Connector).as_bytes())? {
+        let found: Connector = codec::decode::<StoredConnector>(&key, &stored.value)?.into();
+        let mut connector = Connector { token_hash: None, ..found.clone() };
+        if ledger.is_none() && connector.lifecycle == Lifecycle::Active {
+            mended.disabled += 1;
+            connector.lifecycle = Lifecycle::Disabled { at: now, by: restorer(), reason: Some(UNSURE.to_owned()) };
+        }
+        if connector != found {
+            let value = codec::encode(&key, &<Connector as Record>::Stored::from(connector))?;
+            changes.add(Op::put(key, Expect::Any, value))?;
+        }
+    }
+    changes.make()?;
+    Ok(mended)
+}
+
+/// How many records of certificates say that they are revoked.
+///
+/// Errors: [`RestoreError`].
+pub fn revoked(store: &dyn Store) -> Result<usize, RestoreError> {
+    let mut count = 0;
+    let mut failed = None;
+    store.scan(Key::new(Kind::Certificate).as_bytes(), &mut |key, stored| {
+        match codec::decode::<StoredCertificate>(key, &stored.value).map(Certificate::from) {
+            Ok(certificate) => count += usize::from(matches!(certificate.state, CertificateState::Revoked { .. })),
+            Err(error) => failed = Some(error),
+        }
+        if failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    failed.map_or(Ok(count), |error| Err(error.into()))
+}
+
+struct Changes<'a> {
+    store: &'a dyn Store,
+    ops: Vec<Op>,
+}
+
+impl Changes<'_> {
+    fn add(&mut self, op: Op) -> Result<(), StoreError> {
+        self.ops.push(op);
+        if self.ops.len() < OPS_AT_ONCE { Ok(()) } else { self.make() }
+    }
+
+    fn make(&mut self) -> Result<(), StoreError> {
+        let ops = std::mem::take(&mut self.ops);
+        if ops.is_empty() { Ok(()) } else { self.store.apply(ops).wait().map(drop) }
+    }
+}
+
+/// Why a connector is disabled after a restore without a ledger.
+const UNSURE: &str = "the fleet was restored without its ledger, so nobody knows whether it was removed or its \
+                      certificate revoked after the backup";
+
+fn restorer() -> PersonName {
+    PersonName::new("restore").expect("letters only")
+}
+
+#[cfg(test)]
+mod tests;
