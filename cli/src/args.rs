@@ -1,5 +1,6 @@
 //! The command line: the whole clap tree, and nothing else.
 
+mod backup;
 mod cert;
 mod component;
 mod connector;
@@ -8,6 +9,7 @@ mod server;
 mod upgrade;
 
 pub use cert::{CertCommand, CertIssueArgs, CertListArgs, CertRevokeArgs};
+pub use backup::{BackupArgs, RestoreArgs};
 pub use component::{ComponentCommand, ComponentListArgs, ComponentPublishArgs};
 pub use connector::{
     ConnectorAddArgs, ConnectorCommand, ConnectorDisableArgs, ConnectorEnableArgs, ConnectorListArgs,
@@ -65,6 +67,10 @@ pub enum Command {
     /// Issue, list and revoke certificates
     #[command(subcommand)]
     Cert(CertCommand),
+    /// Write the fleet into one file: settings, keys, records, packages
+    Backup(BackupArgs),
+    /// Make a data folder from a backup, or check one
+    Restore(RestoreArgs),
     /// Show the whole life of a component with a server and three agents on this machine
     Demo(DemoArgs),
 }

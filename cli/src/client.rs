@@ -85,6 +85,18 @@ impl Operator {
     ///
     /// Errors: `Refused` with the server's words, `Unreachable` when the answer does not come in time.
     pub async fn call<Q: Serialize, A: DeserializeOwned>(&mut self, verb: Verb, question: &Q) -> Result<A, CliError> {
+        self.call_within(verb, question, DEADLINE).await
+    }
+
+    /// As [`Operator::call`], for what takes the server longer.
+    ///
+    /// Errors: as [`Operator::call`].
+    pub async fn call_within<Q: Serialize, A: DeserializeOwned>(
+        &mut self,
+        verb: Verb,
+        question: &Q,
+        patience: Duration,
+    ) -> Result<A, CliError> {
         let payload = serde_json::to_vec(question).expect("requests have text keys, so they are JSON");
         if payload.len() > PAYLOAD_BYTES_MAX {
             return Err(CliError::local(format!(
@@ -105,11 +117,11 @@ impl Operator {
             .publish_with_properties(topic, QoS::AtLeastOnce, false, payload, properties)
             .await
             .map_err(|error| CliError::unreachable_because(self.lost(), error))?;
-        let answer = timeout(DEADLINE, self.answer(&answer_to, &correlation)).await.map_err(|_| {
+        let answer = timeout(patience, self.answer(&answer_to, &correlation)).await.map_err(|_| {
             CliError::unreachable(format!(
                 "the server at {} took the request but did not answer within {} s; look at its log",
                 self.server,
-                DEADLINE.as_secs()
+                patience.as_secs()
             ))
         })??;
         let reply: Reply<A> = serde_json::from_slice(&answer.payload).map_err(|error| {

@@ -8,6 +8,7 @@
 //! publisher/publisher.key           signs packages;  publisher.pub: its public half
 //! operators/<name>.crt  .key        what operator commands show to the server
 //! store/            artifacts/      the server's own
+//! ledger.log                        who may come in, beside the store: a restore of an older store must not undo it
 //! ```
 //! The folder is readable by its owner only. `init` writes `muster.toml` last: a folder without it is unfinished.
 
@@ -150,6 +151,11 @@ impl DataDir {
         self.root.join("store")
     }
 
+    /// Every word on certificates and connectors.
+    pub fn ledger(&self) -> PathBuf {
+        self.root.join("ledger.log")
+    }
+
     /// The uploaded packages.
     pub fn artifacts(&self) -> PathBuf {
         self.root.join("artifacts")
@@ -197,15 +203,21 @@ impl DataDir {
     }
 }
 
+/// Makes a folder, and those above it, for its owner only.
+///
+/// Errors: those of the system.
 #[cfg(unix)]
-fn private_folder(path: &Path) -> std::io::Result<()> {
+pub fn private_folder(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o700))
 }
 
+/// Makes a folder, and those above it.
+///
+/// Errors: those of the system.
 #[cfg(not(unix))]
-fn private_folder(path: &Path) -> std::io::Result<()> {
+pub fn private_folder(path: &Path) -> std::io::Result<()> {
     fs::create_dir_all(path)
 }
 

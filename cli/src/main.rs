@@ -1,5 +1,6 @@
 //! Binary `muster`: the server and the operator's command line.
 
+mod archive;
 mod args;
 mod client;
 mod command;

@@ -9,11 +9,12 @@ use muster_broker_bridge::{ALPN, Bridge, BridgeConfig, Gate, Listener, Refusal};
 use muster_bus::{Caller, EmbeddedBus};
 use muster_certs::{Authority, server_config, store::read_pem};
 use muster_runtime::clock::Clock;
+use muster_runtime::ids::random_hex;
 use muster_runtime::tasks::{OnExit, TaskGroup};
 use muster_runtime::telemetry;
 use muster_shadow::admission::Admission;
 use muster_shadow::service::{Service, ServiceConfig};
-use muster_shadow::store::{SledSettings, SledStore, Store};
+use muster_shadow::store::{Ledgered, SledSettings, SledStore, Store};
 use muster_wire::admin::AgentDownload;
 use muster_wire::enrol::AGENT_PATH_PREFIX;
 use muster_wire::id::Sha256Hex;
@@ -99,6 +100,8 @@ fn open_store(data: &DataDir, settings: &Settings) -> Result<Arc<dyn Store>, Cli
     let sled = SledSettings { cache_bytes: settings.cache_bytes, ..SledSettings::default() };
     let store = SledStore::open(&data.store(), &sled)
         .map_err(|error| CliError::local_because("cannot open the store", error))?;
+    let store = Ledgered::open(store, &data.ledger(), &random_hex::<16>())
+        .map_err(|error| CliError::local_because("cannot open the ledger", error))?;
     Ok(Arc::new(store))
 }
 
@@ -150,6 +153,7 @@ fn service_config(
         authority: authority(data)?,
         publisher_key: publisher_key.trim().to_owned(),
         artifacts_dir: data.artifacts(),
+        data_dir: data.root().to_owned(),
         agent: agent_binary.map(agent_download).transpose()?,
         token_life: settings.enrolment_token_life,
         admission,

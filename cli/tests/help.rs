@@ -45,6 +45,8 @@ const COMMANDS: &[&[&str]] = &[
     &["cert", "issue"],
     &["cert", "list"],
     &["cert", "revoke"],
+    &["backup"],
+    &["restore"],
     &["demo"],
 ];
 

@@ -9,11 +9,15 @@ use crate::records::{
     StoredConnector, StoredJob, StoredJobThings, StoredSeen, StoredShadow, StoredTarget, StoredToken,
 };
 use crate::store::codec::{self, CodecError};
+use crate::store::dump::{self, DumpError};
 use crate::store::keys::BadKey;
 use crate::store::{Expect, Key, Kind, Ledger, Op, Store, StoreError};
 use muster_model::job::StoredExecution;
+use muster_wire::component::PublishedComponent;
 use muster_wire::id::PersonName;
 use muster_wire::time::Timestamp;
+use std::collections::BTreeMap;
+use std::io::Read;
 use std::ops::ControlFlow;
 
 /// Records that are changed at once.
@@ -28,6 +32,9 @@ pub enum RestoreError {
     /// A record cannot be read or written.
     #[error("a record cannot be used")]
     Codec(#[from] CodecError),
+    /// The records of a backup cannot be read.
+    #[error("the records of the backup cannot be used")]
+    Dump(#[from] DumpError),
     /// A key is none of this program's.
     #[error("a record's key cannot be used")]
     Key(#[from] BadKey),
@@ -58,6 +65,26 @@ pub fn check_record(key: &[u8], value: &[u8]) -> Result<(), RestoreError> {
         },
     }?;
     Ok(())
+}
+
+/// Reads every record of a backup. Returns the number of entries and the published versions, whose packages must be there.
+///
+/// Errors: [`RestoreError`].
+pub fn check_records(dump: impl Read) -> Result<(u64, Vec<PublishedComponent>), RestoreError> {
+    let component = Key::new(Kind::Component);
+    let mut published = BTreeMap::new();
+    let entries = dump::read::<RestoreError>(dump, |key, value| {
+        let Some(value) = value else {
+            published.remove(&key);
+            return Ok(());
+        };
+        check_record(&key, &value)?;
+        if key.starts_with(component.as_bytes()) {
+            published.insert(key.clone(), codec::decode::<StoredComponent>(&key, &value)?.into());
+        }
+        Ok(())
+    })?;
+    Ok((entries, published.into_values().collect()))
 }
 
 /// What a restore changed in the records that came from the backup.

@@ -306,7 +306,7 @@ fn a_snapshot_is_the_store_at_one_moment_while_it_changes() {
                     count += 1;
                     put(&*store, "a", Expect::Any, &count.to_string()).unwrap();
                     put(&*store, "z", Expect::Any, &count.to_string()).unwrap();
-                    if count % 2 == 0 {
+                    if count.is_multiple_of(2) {
                         delete(&*store, "b", Expect::Any).unwrap();
                     } else {
                         put(&*store, "b", Expect::Any, "odd").unwrap();

@@ -3,6 +3,7 @@
 //! The request carries a response topic under `muster/reply/` and correlation data; the answer is a [`Reply`], sent to
 //! the requesting connection alone. Who asks is the identity of the connection; no payload says it.
 
+mod backup;
 mod cert;
 mod component;
 mod connector;
@@ -12,6 +13,7 @@ mod selector;
 mod token;
 mod upgrade;
 
+pub use backup::{SnapshotTaken, TakeSnapshot};
 pub use cert::{CertificateList, CertificateStatus, CertificateView, ListCertificates, RevokeCertificate};
 pub use component::{ComponentList, ComponentVersion, ListComponents, PublishComponent};
 pub use connector::{
@@ -119,6 +121,8 @@ verbs! {
     JobTemplateShow = "job-template-show",
     /// Deletes a job template: [`NameJobTemplate`] to [`JobTemplateView`].
     JobTemplateDelete = "job-template-delete",
+    /// Writes all records down for a backup: [`TakeSnapshot`] to [`SnapshotTaken`].
+    Snapshot = "snapshot",
 }
 
 impl fmt::Display for Verb {

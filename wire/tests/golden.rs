@@ -368,6 +368,9 @@ fn the_requests_and_answers_of_operators() {
         job_process_details: Some(EndDetails { number_of_succeeded_things: 1, ..EndDetails::default() }),
     };
     pin("event-job", &event);
+    pin("op-snapshot", &TakeSnapshot {});
+    let taken = SnapshotTaken { file: "snapshot-0.records".into(), entries: 1200, bytes: 840_000, at: at(20) };
+    pin("op-snapshot-taken", &Reply::Ok(taken));
     let refused: Reply<()> = Reply::Error(Rejection::new(RejectionCode::NotFound, "no connector is called x"));
     pin("op-refused", &refused);
 }

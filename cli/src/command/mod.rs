@@ -1,6 +1,7 @@
 //! One file for each noun. A command is its arguments, already checked; it says what it does, and does it.
 
 mod action;
+mod backup;
 mod cert;
 mod component;
 mod connector;
@@ -8,6 +9,7 @@ pub mod course;
 mod init;
 mod job;
 mod lifecycle;
+mod restore;
 mod script;
 mod serve;
 mod upgrade;
@@ -71,6 +73,8 @@ pub async fn perform(command: Command) -> ExitCode {
         Command::Cert(CertCommand::Issue(args)) => finish(args).await,
         Command::Cert(CertCommand::List(args)) => finish(args).await,
         Command::Cert(CertCommand::Revoke(args)) => finish(args).await,
+        Command::Backup(args) => finish(args).await,
+        Command::Restore(args) => finish(args).await,
         Command::Demo(args) => finish(args).await,
     }
 }

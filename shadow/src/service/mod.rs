@@ -54,6 +54,8 @@ pub struct ServiceConfig {
     pub publisher_key: String,
     /// Where the packages are: `<dir>/<first two digits>/<digest>`.
     pub artifacts_dir: PathBuf,
+    /// Where snapshots for backups are left, readable by their owner only.
+    pub data_dir: PathBuf,
     /// The agent that install scripts download, if the server has one.
     pub agent: Option<AgentDownload>,
     /// Life of an enrolment token.
@@ -73,6 +75,9 @@ pub enum ServiceError {
     /// A record is damaged or newer than this program.
     #[error("a record cannot be used")]
     Codec(#[from] CodecError),
+    /// The records could not be written down for a backup.
+    #[error("a snapshot failed")]
+    Snapshot(#[from] crate::store::dump::DumpError),
     /// Somebody else wrote a record that only one worker may write.
     #[error("a record was changed by another writer ({0:?})")]
     Conflict(Conflict),

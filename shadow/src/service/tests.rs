@@ -121,6 +121,7 @@ impl Rig {
             authority: Authority::from_pem(&self.authority.0, &self.authority.1).unwrap(),
             publisher_key: self.publisher.public_key().to_string(),
             artifacts_dir: self.artifacts.path().to_owned(),
+            data_dir: self.artifacts.path().to_owned(),
             agent: None,
             token_life: Duration::from_secs(300),
             admission: self.admission.clone(),

@@ -7,6 +7,7 @@ mod connectors;
 mod enrol;
 mod jobs;
 mod lifecycle;
+mod snapshot;
 mod tokens;
 mod upgrades;
 
@@ -18,7 +19,7 @@ use crate::store::{Key, Kind, Store, codec};
 use jobs::Courses;
 use muster_bus::{Answer, Inbound, Message, Request};
 use muster_certs::Role;
-use muster_wire::admin::{Reply, Verb};
+use muster_wire::admin::{Reply, TakeSnapshot, Verb};
 use muster_wire::codec::Encoding;
 use muster_wire::component::PublishedComponent;
 use muster_wire::id::PersonName;
@@ -185,6 +186,10 @@ impl FleetWorker {
             Verb::JobTemplateList => result(self.list_templates(&read(payload)?)?),
             Verb::JobTemplateShow => result(self.show_template(&read(payload)?)?),
             Verb::JobTemplateDelete => result(self.delete_template(&read(payload)?, by)?),
+            Verb::Snapshot => {
+                let _: TakeSnapshot = read(payload)?;
+                result(self.take_snapshot(by)?)
+            }
         }
     }
 
