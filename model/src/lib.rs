@@ -5,6 +5,7 @@
 //! Invariants: the same input gives the same output; a refusal changes nothing.
 
 pub mod component;
+pub mod diagnose;
 pub mod job;
 pub mod reconcile;
 pub mod select;

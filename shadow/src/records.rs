@@ -4,7 +4,7 @@ use muster_certs::Identity;
 use muster_model::job::{Run, StoredExecution};
 use muster_model::reconcile::Action;
 use muster_model::shadow::ShadowDoc;
-use muster_wire::admin::Selector;
+use muster_wire::admin::{LinkEvent, Selector};
 use muster_wire::component::PublishedComponent;
 use muster_wire::enrol::HostFacts;
 use muster_wire::id::{ComponentName, JobId, PersonName, PoolName, Sha256Hex, SiteName, TargetId, ThingName, Version};
@@ -247,12 +247,32 @@ pub struct Target {
 }
 
 /// When a connector's link last changed. Written by the thing's worker alone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {
     /// When it last came.
     pub up: Option<Timestamp>,
     /// When it last went.
     pub down: Option<Timestamp>,
+    /// The latest changes, oldest first, at most [`LINK_EVENTS_MAX`]. Records of earlier versions have none.
+    #[serde(default)]
+    pub history: Vec<LinkEvent>,
+}
+
+/// Changes of a link that are kept.
+pub const LINK_EVENTS_MAX: usize = 20;
+
+impl Seen {
+    /// The link came or went.
+    pub fn changed(&mut self, at: Timestamp, up: bool) {
+        if up {
+            self.up = Some(at)
+        } else {
+            self.down = Some(at)
+        }
+        self.history.push(LinkEvent { at, up });
+        let over = self.history.len().saturating_sub(LINK_EVENTS_MAX);
+        self.history.drain(..over);
+    }
 }
 
 /// What was last heard of where a connector's identity runs. Written by the thing's worker alone.

@@ -7,6 +7,8 @@ mod backup;
 mod cert;
 mod component;
 mod connector;
+mod diagnosis;
+mod edit;
 mod job;
 mod lifecycle;
 mod selector;
@@ -28,6 +30,8 @@ pub use lifecycle::{
     DisableConnector, LifecycleChanged, NameConnector, ResolveConnector, UninstallConnector, UninstallProgress,
     UninstallWish,
 };
+pub use diagnosis::{Finding, LinkEvent, OpenJob};
+pub use edit::{Edit, EditConnector, EditedConnector, Intent};
 pub use selector::{ComponentTest, NotLasting, Pattern, Selector, SelectorError, Term, Test};
 pub use token::{ListTokens, RevokeToken, RevokedToken, TokenList, TokenState, TokenView};
 pub use upgrade::{ActionList, ListActions, Upgrade, UpgradeStarted};
@@ -81,6 +85,8 @@ verbs! {
     TokenList = "token-list",
     /// Makes a connector's live token invalid: [`RevokeToken`] to [`RevokedToken`].
     TokenRevoke = "token-revoke",
+    /// Changes pool, site or description of a connector: [`EditConnector`] to [`EditedConnector`].
+    ConnectorEdit = "connector-edit",
     /// Makes an uploaded package a version of a component: [`PublishComponent`] to [`PublishedComponent`].
     ComponentPublish = "component-publish",
     /// Lists published components: [`ListComponents`] to [`ComponentList`].

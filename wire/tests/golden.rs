@@ -253,7 +253,37 @@ fn the_requests_and_answers_of_operators() {
     pin("op-token-revoked", &Reply::Ok(RevokedToken { token }));
     pin("op-connector-list", &ListConnectors { selector: Some(Selector::all()), after: Some(thing()), removed: false });
     pin("op-connector-listed", &Reply::Ok(ConnectorList { connectors: vec![connector()], next: Some(thing()) }));
-    pin("op-connector-shown", &Reply::Ok(ShownConnector { connector: connector(), actions: vec![action()] }));
+    pin(
+        "op-connector-shown",
+        &Reply::Ok(ShownConnector {
+            connector: connector(),
+            actions: vec![action()],
+            findings: vec![Finding {
+                about: "greeter".into(),
+                what: "version 1.2 was rolled back: no probe passed".into(),
+                next: "publish a corrected version".into(),
+            }],
+            certificates: Vec::new(),
+            jobs: vec![OpenJob {
+                job: JobId::new("reboot-7").unwrap(),
+                status: JobStatus::Queued,
+                step: None,
+                queued_at: at(1),
+                updated_at: at(1),
+            }],
+            link_history: vec![LinkEvent { at: at(1), up: true }],
+        }),
+    );
+    let edit = EditConnector {
+        name: thing(),
+        pool: Edit::Set(PoolName::new("green").unwrap()),
+        site: Edit::Clear,
+        description: Edit::Keep,
+    };
+    pin("op-connector-edit", &edit);
+    let intent = Intent { component: component(), version: version("1.1"), target: TargetId::new("t2").unwrap() };
+    let edited = EditedConnector { connector: connector(), wanted_now: vec![intent], wanted_no_more: Vec::new() };
+    pin("op-connector-edited", &Reply::Ok(edited));
     let publish = PublishComponent {
         name: component(),
         version: version("1.1"),

@@ -222,11 +222,11 @@ impl Worker {
             LinkState::Down => link.sessions.remove(&change.session),
         };
         match (was_up, !link.sessions.is_empty()) {
-            (false, true) => link.seen.up = Some(now),
-            (true, false) => link.seen.down = Some(now),
+            (false, true) => link.seen.changed(now, true),
+            (true, false) => link.seen.changed(now, false),
             (false, false) | (true, true) => {}
         }
-        let seen = link.seen;
+        let seen = link.seen.clone();
         batch.put(&key::seen(&change.thing), &seen)?;
         touched.insert(change.thing.clone());
         Ok(())

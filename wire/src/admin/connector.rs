@@ -1,6 +1,6 @@
 //! Operator requests about connectors.
 
-use super::Selector;
+use super::{CertificateView, Finding, LinkEvent, OpenJob, Selector};
 use crate::id::{ComponentName, PoolName, Sha256Hex, SiteName, ThingName, Version};
 use crate::time::Timestamp;
 use crate::view::{ActionView, ConnectorView};
@@ -153,6 +153,18 @@ pub struct ShownConnector {
     pub connector: ConnectorView,
     /// Its latest actions, newest first.
     pub actions: Vec<ActionView>,
+    /// What is not as it should be, the most important first.
+    #[serde(default)]
+    pub findings: Vec<Finding>,
+    /// Its certificates, the newest first.
+    #[serde(default)]
+    pub certificates: Vec<CertificateView>,
+    /// Jobs that it has not ended, the oldest first.
+    #[serde(default)]
+    pub jobs: Vec<OpenJob>,
+    /// When its link last came and went, the newest first.
+    #[serde(default)]
+    pub link_history: Vec<LinkEvent>,
 }
 
 #[cfg(test)]

@@ -241,7 +241,7 @@ impl FleetWorker {
     }
 }
 
-fn view(certificate: &Certificate) -> CertificateView {
+pub(super) fn view(certificate: &Certificate) -> CertificateView {
     use muster_wire::admin::CertificateStatus as Status;
     let (status, since, by, reason) = match &certificate.state {
         CertificateState::Pending => (Status::Pending, None, None, None),

@@ -1,17 +1,13 @@
 //! The registry: connectors are listed and shown.
 
-use super::{FleetWorker, ROOM_BYTES, Refused, refuse};
+use super::{FleetWorker, ROOM_BYTES};
 use crate::records::Connector;
 use crate::service::views::agent_outdated;
 use muster_model::select::{Facts, selects};
-use muster_wire::admin::{ConnectorList, ListConnectors, ShowConnector, ShownConnector};
-use muster_wire::rejection::RejectionCode;
+use muster_wire::admin::{ConnectorList, ListConnectors};
 use muster_wire::view::{ConnectorView, LinkStatus, VIEW_VERSION, WorkStatus};
 use std::ops::Bound;
 use std::sync::Arc;
-
-/// Actions that `connector show` lists.
-const ACTIONS_SHOWN: usize = 20;
 
 impl FleetWorker {
     /// The record is durable: everybody who looks finds it from now on.
@@ -45,17 +41,6 @@ impl FleetWorker {
             page.connectors.push(view);
         }
         page
-    }
-
-    pub(super) fn show_connector(&self, show: &ShowConnector) -> Result<ShownConnector, Refused> {
-        let known = self.shared.fleet().connectors.get(&show.name).cloned();
-        let Some(connector) = known else {
-            let message = format!("no connector is called {}; `muster connector list` shows all", show.name);
-            return refuse(RejectionCode::NotFound, message);
-        };
-        let mut actions = self.actions_of(&show.name)?;
-        actions.truncate(ACTIONS_SHOWN);
-        Ok(ShownConnector { connector: self.view_of(&connector), actions })
     }
 
     /// The view that the connector's worker made; a plain one until it has.

@@ -4,9 +4,11 @@ mod add;
 pub(super) mod certificates;
 mod components;
 mod connectors;
+mod edit;
 mod enrol;
 mod jobs;
 mod lifecycle;
+mod show;
 mod snapshot;
 mod tokens;
 mod upgrades;
@@ -158,6 +160,7 @@ impl FleetWorker {
         match verb {
             Verb::ConnectorAdd => result(self.add_connector(read(payload)?, by)?),
             Verb::ConnectorList => result(self.list_connectors(&read(payload)?)),
+            Verb::ConnectorEdit => result(self.edit_connector(read(payload)?, by)?),
             Verb::ConnectorShow => result(self.show_connector(&read(payload)?)?),
             Verb::ConnectorRemove => result(self.remove_connector(&read(payload)?, by)?),
             Verb::ConnectorUninstall => result(self.uninstall_connector(&read(payload)?, by)?),

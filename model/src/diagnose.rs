@@ -1,0 +1,159 @@
+//! What is not as it should be with a connector, and what to do next.
+
+use muster_wire::admin::Finding;
+use muster_wire::component::Health;
+use muster_wire::id::ComponentName;
+use muster_wire::time::Timestamp;
+use muster_wire::view::{ComponentView, ConnectorView, LinkStatus};
+
+/// A clock that is wrong by more makes certificates look invalid sooner or later.
+const CLOCK_WRONG_MS: u64 = 60_000;
+/// A certificate is renewed long before; so late something hinders it.
+const EXPIRES_SOON_S: i64 = 7 * 24 * 3600;
+
+/// Everything that is wrong, the most important first. `expires` is the end of the certificate in use.
+#[must_use]
+pub fn diagnose(view: &ConnectorView, expires: Option<Timestamp>, now: Timestamp) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut find = |about: &str, what: String, next: String| {
+        findings.push(Finding { about: about.to_owned(), what, next });
+    };
+    let name = &view.name;
+    let renew = format!("`muster connector add {name} --renew` makes a new install script");
+    match (view.link, view.enrolled_at) {
+        (LinkStatus::Online, _) => {}
+        (_, None) => {
+            find("link", "it has not enrolled yet".into(), format!("run its install script on the host; {renew}"))
+        }
+        (LinkStatus::Never, Some(at)) => find(
+            "link",
+            format!("it enrolled at {at} and has never connected"),
+            "on the host: does `muster-agent status` say that the agent runs, does it reach the server?".into(),
+        ),
+        (LinkStatus::Stale | LinkStatus::Offline, Some(_)) => find(
+            "link",
+            format!("it is not connected since {}", view.link_since),
+            "on the host: is it on, does `muster-agent status` say that the agent runs, does it reach the server?"
+                .into(),
+        ),
+    }
+    if let Some(end) = expires {
+        if end <= now {
+            find("certificate", format!("its certificate ended at {end}"), renew.clone());
+        } else if end.epoch_seconds() - now.epoch_seconds() < EXPIRES_SOON_S {
+            let next = format!("the agent renews it while it is online, its log on the host says why not; {renew}");
+            find("certificate", format!("its certificate ends at {end} and was not renewed"), next);
+        }
+    }
+    if let Some(ahead) = view.clock_ahead_ms.filter(|ahead| ahead.unsigned_abs() > CLOCK_WRONG_MS) {
+        let (seconds, how) = (ahead.unsigned_abs() / 1000, if ahead > 0 { "ahead of" } else { "behind" });
+        find("clock", format!("its clock is {seconds} s {how} the server's"), "set the clock of the host".into());
+    }
+    for (component, state) in &view.components {
+        if let Some((what, next)) = component_finding(view, component, state) {
+            find(component.as_str(), what, next);
+        }
+    }
+    if view.agent_outdated == Some(true) {
+        let what = "its agent is not the one that the server offers".to_owned();
+        find("agent", what, format!("install it again: {renew}"));
+    }
+    findings
+}
+
+fn component_finding(
+    view: &ConnectorView,
+    component: &ComponentName,
+    state: &ComponentView,
+) -> Option<(String, String)> {
+    let failed = state.last_failed.as_ref().filter(|failed| Some(&failed.version) == state.desired.as_ref());
+    let log = || format!("look at the log of {component} on the host, below components/{component}");
+    if let Some(why) = &state.why {
+        let next = match (failed, view.link) {
+            (Some(failed), _) => format!(
+                "publish a corrected version, or try this one again: `muster upgrade {component} {} --to name={} --again`",
+                failed.version, view.name
+            ),
+            (None, LinkStatus::Online) => {
+                format!("wait; `muster actions --connector {}` shows how far it is", view.name)
+            }
+            (None, _) => "it goes on by itself when the connector is online".to_owned(),
+        };
+        return Some((why.clone(), next));
+    }
+    match state.health {
+        Some(Health::Stopped) => Some(("it does not run".to_owned(), log())),
+        Some(Health::Unhealthy) => Some(("its health probe fails".to_owned(), log())),
+        Some(Health::Starting | Health::Healthy) | None => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn view(changes: &Value) -> ConnectorView {
+        let mut value = json!({
+            "v": 1, "name": "web-1", "link": "online", "link_since": 0, "work": "healthy", "registered_at": 0,
+            "enrolled_at": 0, "host": {}, "components": {},
+        });
+        value.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[track_caller]
+    fn check(changes: &Value, expires_s: i64, expected: &[(&str, &str, &str)]) {
+        let found = diagnose(&view(changes), Some(Timestamp::from_seconds(expires_s)), Timestamp::from_seconds(1000));
+        let shown: Vec<_> = found.iter().map(|f| (f.about.as_str(), f.what.as_str(), f.next.as_str())).collect();
+        assert_eq!(shown.len(), expected.len(), "{shown:?}");
+        for ((about, what, next), (wanted_about, wanted_what, wanted_next)) in shown.iter().zip(expected) {
+            assert_eq!(about, wanted_about);
+            assert!(what.contains(wanted_what), "{what}");
+            assert!(next.contains(wanted_next), "{next}");
+        }
+    }
+
+    #[test]
+    fn whatever_is_wrong_is_told_with_what_to_do_next() {
+        let later = 100 * 24 * 3600;
+        check(&json!({}), later, &[]);
+        check(&json!({ "link": "never" }), later, &[("link", "never connected", "muster-agent status")]);
+        let new = json!({ "link": "never", "enrolled_at": null });
+        check(&new, later, &[("link", "has not enrolled", "muster connector add web-1 --renew")]);
+        check(&json!({ "link": "offline" }), later, &[("link", "is not connected since", "is it on")]);
+        check(&json!({}), 1000, &[("certificate", "ended at", "--renew")]);
+        check(&json!({}), 2000, &[("certificate", "was not renewed", "its log")]);
+        check(&json!({ "clock_ahead_ms": -90_000 }), later, &[("clock", "90 s behind", "set the clock")]);
+        check(&json!({ "clock_ahead_ms": 59_000 }), later, &[]);
+        check(&json!({ "agent_outdated": true }), later, &[("agent", "not the one", "install it again")]);
+    }
+
+    #[test]
+    fn a_component_tells_why_it_is_not_where_it_should_be() {
+        let later = 100 * 24 * 3600;
+        let failed = json!({
+            "version": "1.2", "package_sha256": "00".repeat(32), "reason": "no probe passed", "at": 0,
+        });
+        let state = json!({ "desired": "1.2", "reported": "1.1", "health": "healthy", "why": "1.2 was rolled back",
+                            "last_failed": failed });
+        check(
+            &json!({ "components": { "web": state } }),
+            later,
+            &[("web", "rolled back", "`muster upgrade web 1.2 --to name=web-1 --again`")],
+        );
+        let waits = json!({ "web": { "desired": "1.2", "why": "the job waits" } });
+        check(&json!({ "components": waits }), later, &[("web", "waits", "muster actions --connector web-1")]);
+        check(
+            &json!({ "components": waits, "link": "stale" }),
+            later,
+            &[("link", "is not connected", ""), ("web", "waits", "when the connector is online")],
+        );
+        check(
+            &json!({ "components": { "web": { "health": "stopped" } } }),
+            later,
+            &[("web", "does not run", "the log")],
+        );
+    }
+}
