@@ -5,11 +5,12 @@ mod cert;
 mod component;
 mod connector;
 mod job;
+mod listing;
 mod server;
 mod upgrade;
 
-pub use cert::{CertCommand, CertIssueArgs, CertListArgs, CertRevokeArgs};
 pub use backup::{BackupArgs, RestoreArgs};
+pub use cert::{CertCommand, CertIssueArgs, CertListArgs, CertRevokeArgs};
 pub use component::{ComponentCommand, ComponentListArgs, ComponentPublishArgs};
 pub use connector::{
     ConnectorAddArgs, ConnectorCommand, ConnectorDisableArgs, ConnectorEnableArgs, ConnectorListArgs,
@@ -20,6 +21,7 @@ pub use job::{
     JobCreateArgs, JobDeleteArgs, JobExecutionsArgs, JobListArgs, JobShowArgs, JobUpdateArgs, RuleArgs, ScheduleArgs,
     TemplateCommand, TemplateCreateArgs, TemplateDeleteArgs, TemplateListArgs, TemplateShowArgs,
 };
+pub use listing::{Column, ConnectorEditArgs, ListingArgs, SortKey};
 pub use server::{DemoArgs, InitArgs, ServeArgs};
 pub use upgrade::{ActionsArgs, UpgradeArgs, WatchArgs};
 

@@ -70,10 +70,65 @@ impl Table {
 
     /// Adds a line; an empty cell is shown as `-`.
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        let cell = |text: String| if text.is_empty() { "-".to_owned() } else { text };
+        // What hosts report must not steer the terminal.
+        let plain = |text: String| text.replace(char::is_control, "\u{fffd}");
+        let cell = |text: String| if text.is_empty() { "-".to_owned() } else { plain(text) };
         self.rows.push(cells.into_iter().map(cell).collect());
     }
 }
+
+impl Table {
+    /// The table, cut to the width of the terminal if stdout is one: the widest columns first, so that no line wraps.
+    pub fn fit(self) -> String {
+        match terminal_columns() {
+            Some(columns) => self.within(columns),
+            None => self.to_string(),
+        }
+    }
+
+    fn within(mut self, columns: usize) -> String {
+        let count = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let widest = |rows: &[Vec<String>], column: usize| {
+            rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+        };
+        let mut widths: Vec<usize> = (0..count).map(|column| widest(&self.rows, column)).collect();
+        let gaps = 2 * count.saturating_sub(1);
+        while widths.iter().sum::<usize>() + gaps > columns {
+            // The first column names the row: it stays whole.
+            let Some(width) = widths.iter_mut().skip(1).max().filter(|width| **width > CELL_CHARS_MIN) else { break };
+            *width -= 1;
+        }
+        for row in &mut self.rows {
+            for (cell, width) in row.iter_mut().zip(&widths) {
+                cut(cell, *width);
+            }
+        }
+        let mut text = String::new();
+        for line in self.to_string().lines() {
+            let mut line = line.to_owned();
+            cut(&mut line, columns);
+            text.push_str(&line);
+            text.push('\n');
+        }
+        text
+    }
+}
+
+/// Cuts a text that is longer, and shows that.
+fn cut(text: &mut String, chars: usize) {
+    if text.chars().count() > chars {
+        *text = text.chars().take(chars.saturating_sub(1)).chain(['…']).collect();
+    }
+}
+
+/// Width of the terminal that shows the results; `None` when they go elsewhere.
+fn terminal_columns() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+    (size.ws_col > 0).then_some(usize::from(size.ws_col))
+}
+
+/// No column is cut below this.
+const CELL_CHARS_MIN: usize = 8;
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -118,6 +173,22 @@ mod tests {
         table.row(["é".to_owned(), String::new()]);
         table.row(["longer".to_owned(), "blue".to_owned()]);
         assert_eq!(table.to_string(), "NAME    POOL\né       -\nlonger  blue\n");
+    }
+
+    #[test]
+    fn a_table_never_wraps_and_cuts_the_widest_column_first() {
+        let table = || {
+            let mut table = Table::new(&["NAME", "POOL", "COMPONENTS"]);
+            table.row(["a-long-name-of-a-host".to_owned(), "blue".to_owned(), "x".repeat(100)]);
+            table
+        };
+        for columns in [20, 40, 60, 200] {
+            let text = table().within(columns);
+            assert!(text.lines().all(|line| line.chars().count() <= columns), "{columns}: {text}");
+        }
+        let text = table().within(60);
+        assert!(text.contains("a-long-name-of-a-host  blue") && text.contains('…'), "{text}");
+        assert!(!table().within(200).contains('…'));
     }
 
     #[test]

@@ -14,6 +14,7 @@ const COMMANDS: &[&[&str]] = &[
     &["connector", "add"],
     &["connector", "list"],
     &["connector", "show"],
+    &["connector", "edit"],
     &["connector", "remove"],
     &["connector", "disable"],
     &["connector", "enable"],

@@ -21,6 +21,8 @@ pub use component::{ComponentList, ComponentVersion, ListComponents, PublishComp
 pub use connector::{
     AddConnector, AddedConnector, AgentDownload, ConnectorList, ListConnectors, ShowConnector, ShownConnector,
 };
+pub use diagnosis::{Finding, LinkEvent, OpenJob};
+pub use edit::{Edit, EditConnector, EditedConnector, Intent};
 pub use job::{
     AddJobTargets, CancelExecution, CancelJob, CreateJob, CreateJobTemplate, CreatedJob, DeleteExecution, DeleteJob,
     ExecutionChanged, ExecutionList, JobChanged, JobList, JobTemplateList, JobTemplateView, ListExecutions,
@@ -30,8 +32,6 @@ pub use lifecycle::{
     DisableConnector, LifecycleChanged, NameConnector, ResolveConnector, UninstallConnector, UninstallProgress,
     UninstallWish,
 };
-pub use diagnosis::{Finding, LinkEvent, OpenJob};
-pub use edit::{Edit, EditConnector, EditedConnector, Intent};
 pub use selector::{ComponentTest, NotLasting, Pattern, Selector, SelectorError, Term, Test};
 pub use token::{ListTokens, RevokeToken, RevokedToken, TokenList, TokenState, TokenView};
 pub use upgrade::{ActionList, ListActions, Upgrade, UpgradeStarted};

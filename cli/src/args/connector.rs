@@ -1,6 +1,6 @@
 //! `muster connector`.
 
-use super::OperatorArgs;
+use super::{ConnectorEditArgs, ListingArgs, OperatorArgs};
 use clap::{Args, Subcommand};
 use muster_wire::admin::Selector;
 use muster_wire::id::{PoolName, SiteName, ThingName};
@@ -13,8 +13,10 @@ pub enum ConnectorCommand {
     Add(ConnectorAddArgs),
     /// List connectors
     List(ConnectorListArgs),
-    /// Show one connector with its latest actions
+    /// Show everything about one connector, and why it is not where it should be
     Show(ConnectorShowArgs),
+    /// Move a connector to another pool or site, or describe it
+    Edit(ConnectorEditArgs),
     /// Take a connector out of the fleet: refused at once and for good, with its history kept
     Remove(ConnectorRemoveArgs),
     /// Keep a connector out for a while
@@ -69,6 +71,8 @@ pub struct ConnectorListArgs {
     /// List the connectors that were removed instead
     #[arg(long)]
     pub removed: bool,
+    #[command(flatten)]
+    pub listing: ListingArgs,
     #[command(flatten)]
     pub operator: OperatorArgs,
 }

@@ -1,7 +1,7 @@
 //! `muster connector`: adds, lists and shows connectors.
 
-use super::Run;
 use super::script::{Script, prefix_problem};
+use super::{Run, diagnosis, listing};
 use crate::args::{ConnectorAddArgs, ConnectorListArgs, ConnectorShowArgs};
 use crate::client::Operator;
 use crate::context::{Address, Context};
@@ -94,9 +94,19 @@ impl Run for ConnectorListArgs {
     async fn run(self) -> Result<Output, CliError> {
         let cx = Context::open(&self.operator)?;
         let mut operator = cx.connect().await?;
-        let connectors = pages(&mut operator, self.to, self.removed).await?;
+        let filters =
+            self.listing.selector().map_err(|error| CliError::local_because("a filter cannot be used", error))?;
+        let selector = match (self.to, filters) {
+            (Some(to), Some(filters)) => Some(to.and(filters)),
+            (to, filters) => to.or(filters),
+        };
+        let mut connectors = pages(&mut operator, selector, self.removed).await?;
         operator.close().await;
-        let text = if connectors.is_empty() { "no connectors".to_owned() } else { table(&connectors) };
+        listing::sort(&mut connectors, &self.listing.sort);
+        let text = match connectors.as_slice() {
+            [] => "no connectors".to_owned(),
+            some => listing::table(some, &self.listing),
+        };
         Ok(Output::new(&ConnectorList { connectors, next: None }, text))
     }
 }
@@ -126,31 +136,6 @@ async fn pages(
     }
 }
 
-fn table(connectors: &[ConnectorView]) -> String {
-    let mut table = Table::new(&["NAME", "LINK", "WORK", "POOL", "SITE", "AGENT", "LAST SYNC", "COMPONENTS"]);
-    for view in connectors {
-        let components: Vec<String> = view
-            .components
-            .iter()
-            .map(|(name, component)| format!("{name} {}", narrate::component(component)))
-            .collect();
-        table.row([
-            view.name.to_string(),
-            match view.lifecycle.state {
-                Life::Active => spelling(&view.link),
-                other => format!("{} ({})", spelling(&other), spelling(&view.link)),
-            },
-            spelling(&view.work),
-            or_empty(view.pool.as_ref()),
-            or_empty(view.site.as_ref()),
-            or_empty(view.host.agent_version.as_ref()),
-            or_empty(view.last_sync.as_ref()),
-            components.join(", "),
-        ]);
-    }
-    table.to_string()
-}
-
 impl Run for ConnectorShowArgs {
     fn describe(&self) -> String {
         format!("show connector {}", self.name)
@@ -172,7 +157,7 @@ impl Run for ConnectorShowArgs {
 fn sheet(shown: &ShownConnector) -> String {
     let view = &shown.connector;
     let host = &view.host;
-    let mut text = String::new();
+    let mut text = diagnosis::findings(shown);
     let lines = [
         ("name", view.name.to_string()),
         ("description", or_empty(view.description.as_ref())),
@@ -195,6 +180,7 @@ fn sheet(shown: &ShownConnector) -> String {
         let value = if value.is_empty() { "-" } else { &value };
         let _ = writeln!(text, "{name:<12}  {value}");
     }
+    text.push_str(&diagnosis::host(shown));
     if !view.components.is_empty() {
         let mut table = Table::new(&["COMPONENT", "WANTED", "RUNS", "CONFIRMED", "HEALTH", "PORT", "NOTE"]);
         for (name, component) in &view.components {
@@ -213,6 +199,7 @@ fn sheet(shown: &ShownConnector) -> String {
     if !shown.actions.is_empty() {
         let _ = write!(text, "\n{}", super::action::table(&shown.actions));
     }
+    text.push_str(&diagnosis::rest(shown));
     text
 }
 

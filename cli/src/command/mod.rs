@@ -6,9 +6,12 @@ mod cert;
 mod component;
 mod connector;
 pub mod course;
+mod diagnosis;
+mod edit;
 mod init;
 mod job;
 mod lifecycle;
+mod listing;
 mod restore;
 mod script;
 mod serve;
@@ -47,6 +50,7 @@ pub async fn perform(command: Command) -> ExitCode {
         Command::Connector(ConnectorCommand::Add(args)) => finish(args).await,
         Command::Connector(ConnectorCommand::List(args)) => finish(args).await,
         Command::Connector(ConnectorCommand::Show(args)) => finish(args).await,
+        Command::Connector(ConnectorCommand::Edit(args)) => finish(args).await,
         Command::Connector(ConnectorCommand::Remove(args)) => finish(args).await,
         Command::Connector(ConnectorCommand::Disable(args)) => finish(args).await,
         Command::Connector(ConnectorCommand::Enable(args)) => finish(args).await,

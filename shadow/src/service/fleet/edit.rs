@@ -22,7 +22,7 @@ use tracing::info;
 
 impl FleetWorker {
     pub(super) fn edit_connector(&self, edit: EditConnector, by: &PersonName) -> Result<EditedConnector, Refused> {
-        let known = self.known(&edit.name)?;
+        let known = self.in_fleet(&edit.name)?;
         let connector = Connector {
             pool: edit.pool.apply(known.pool.clone()),
             site: edit.site.apply(known.site.clone()),

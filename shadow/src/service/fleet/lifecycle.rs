@@ -211,19 +211,8 @@ impl FleetWorker {
         LifecycleChanged { name: connector.name.clone(), lifecycle, certificates_revoked }
     }
 
-    fn known(&self, name: &ThingName) -> Result<Arc<Connector>, Refused> {
-        let known = self.shared.fleet().connectors.get(name).cloned();
-        match known {
-            Some(known) => Ok(known),
-            None => {
-                let message = format!("no connector is called {name}; `muster connector list` shows all");
-                refuse(RejectionCode::NotFound, message)
-            }
-        }
-    }
-
     /// One that was not removed.
-    fn in_fleet(&self, name: &ThingName) -> Result<Arc<Connector>, Refused> {
+    pub(super) fn in_fleet(&self, name: &ThingName) -> Result<Arc<Connector>, Refused> {
         let known = self.known(name)?;
         match &known.lifecycle {
             Lifecycle::Removed { at, by } => {
