@@ -6,7 +6,8 @@
 
 use crate::records::{
     Certificate, CertificateState, Connector, Lifecycle, Record, StoredAction, StoredCertificate, StoredComponent,
-    StoredConnector, StoredJob, StoredJobThings, StoredSeen, StoredShadow, StoredTarget, StoredToken,
+    StoredConnector, StoredJob, StoredJobJoined, StoredJobRun, StoredJobTemplate, StoredJobThings, StoredSeen,
+    StoredShadow, StoredTarget, StoredToken,
 };
 use crate::store::codec::{self, CodecError};
 use crate::store::dump::{self, DumpError};
@@ -55,6 +56,9 @@ pub fn check_record(key: &[u8], value: &[u8]) -> Result<(), RestoreError> {
         Kind::Execution => as_one::<StoredExecution>(key, value),
         Kind::Job => as_one::<StoredJob>(key, value),
         Kind::JobThings => as_one::<StoredJobThings>(key, value),
+        Kind::JobRun => as_one::<StoredJobRun>(key, value),
+        Kind::JobJoined => as_one::<StoredJobJoined>(key, value),
+        Kind::JobTemplate => as_one::<StoredJobTemplate>(key, value),
         Kind::Target => as_one::<StoredTarget>(key, value),
         Kind::Component => as_one::<StoredComponent>(key, value),
         Kind::Action => as_one::<StoredAction>(key, value),
