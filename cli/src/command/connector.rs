@@ -14,7 +14,7 @@ use muster_wire::admin::{
 };
 use muster_wire::id::{PoolName, Version};
 use muster_wire::settings::SettingsReport;
-use muster_wire::view::{ComponentView, ConnectorView, Life, LifecycleView};
+use muster_wire::view::{ComponentView, ConnectorView, LifecycleView};
 use std::fmt::Write;
 
 impl Run for ConnectorAddArgs {

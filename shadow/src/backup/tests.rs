@@ -59,6 +59,7 @@ fn fleet() -> (Vec<u8>, Ledger) {
         issued_at: Some(at(0)),
         binding: None,
         used_from: None,
+        reinstall: false,
     };
     put(&store, &key::token("h"), token);
     put(&store, &key_of(1), certificate(1, CertificateState::Current));
