@@ -64,7 +64,7 @@ pub struct Enrol {
 /// How the server is reached.
 #[derive(Debug, clap::Args)]
 pub struct ProxyArgs {
-    /// HTTP proxy on the way to the server, http://[USER@]HOST:PORT, or none; without it HTTPS_PROXY counts.
+    /// HTTP proxy on the way to the server, as http://HOST:PORT or http://USER@HOST:PORT, or none; without it HTTPS_PROXY counts.
     #[arg(long, value_name = "URL")]
     pub proxy: Option<String>,
     /// What is reached without the proxy, with commas in between; without it NO_PROXY counts.

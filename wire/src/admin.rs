@@ -87,7 +87,8 @@ verbs! {
     TokenRevoke = "token-revoke",
     /// Changes pool, site or description of a connector: [`EditConnector`] to [`EditedConnector`].
     ConnectorEdit = "connector-edit",
-    /// Makes an uploaded package a version of a component: [`PublishComponent`] to [`PublishedComponent`].
+    /// Makes an uploaded package a version of a component: [`PublishComponent`] to
+    /// [`crate::component::PublishedComponent`].
     ComponentPublish = "component-publish",
     /// Lists published components: [`ListComponents`] to [`ComponentList`].
     ComponentList = "component-list",
