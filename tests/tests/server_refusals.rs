@@ -307,7 +307,10 @@ fn the_command_line_says_what_there_is_instead() {
     let usage = |args: &[&str], words: &str| {
         fleet.muster(args).ended_with(2).explaining(words);
     };
-    usage(&["upgrade", "greeter", "1.0", "--to", "colour=red"], "nothing is called \"colour\"; terms are all, pool=, site=, name=");
+    usage(
+        &["upgrade", "greeter", "1.0", "--to", "colour=red"],
+        "nothing is called \"colour\"; terms are all, pool=, site=, name=",
+    );
     usage(&["connector", "add", "a/b"], "a/b");
     usage(&["component", "publish", "/does/not/exist"], "/does/not/exist");
     usage(&["job", "create", "j", "--to-things", "host-1", "--document", "/does/not/exist"], "/does/not/exist");
