@@ -244,9 +244,7 @@ impl<'d, 'b> Desk<'d, 'b> {
     }
 
     fn put(&mut self, execution: Execution) -> Result<(), ServiceError> {
-        if let Some(event) = execution.status().event() {
-            self.announce(&execution, event);
-        }
+        self.announce_end(&execution);
         self.store(execution)
     }
 
@@ -278,6 +276,13 @@ impl<'d, 'b> Desk<'d, 'b> {
             self.batch.delete(&key::execution(self.thing, &execution.job_id))?;
         }
         Ok(())
+    }
+
+    /// Tells observers that an execution is over, if it is.
+    fn announce_end(&mut self, execution: &Execution) {
+        if let Some(event) = execution.status().event() {
+            self.announce(execution, event);
+        }
     }
 
     fn announce(&mut self, execution: &Execution, event: &str) {

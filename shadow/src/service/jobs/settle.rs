@@ -142,9 +142,7 @@ impl Desk<'_, '_> {
         let again = live.filter(|live| job::retry_allows(&live.rules.retry, &after));
         let next = again.map(|live| after.again(live.rules.time_limit, self.batch.now));
         let Some(next) = next else { return self.put(after) };
-        if let Some(event) = after.status().event() {
-            self.announce(&after, event);
-        }
+        self.announce_end(&after);
         // Counted in one step: in between the job would seem to be over.
         self.store(next)
     }
