@@ -55,11 +55,15 @@ pub struct JobThings {
     pub things: Vec<ThingName>,
 }
 
-/// That a thing came to a continuous job after its creation; its key names both. Written by the thing's worker.
+/// That a thing came to a continuous job after its creation, or that its execution was deleted; its key names both.
+/// Written by the thing's worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobJoined {
-    /// When it came.
+    /// When it came, or when its execution was deleted.
     pub at: Timestamp,
+    /// An operator deleted its execution while the job was not over: the job gives it no other.
+    #[serde(default)]
+    pub deleted: bool,
 }
 
 /// A template for jobs.

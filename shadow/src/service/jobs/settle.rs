@@ -99,7 +99,7 @@ impl Desk<'_, '_> {
         let facts = connector.as_deref().map(|connector| lasting(connector, &host));
         let member = live.has(self.thing, facts.as_ref());
         match found {
-            None if member && live.gives(self.thing, told, now) => {
+            None if member && live.gives(self.thing, told, now) && !self.had_it_deleted(live)? => {
                 self.note_late(live)?;
                 self.put(Execution::queued(live.id.clone(), 1, limit, now))?;
                 self.prune()
@@ -130,9 +130,25 @@ impl Desk<'_, '_> {
         let key = key::job_joined(&live.id).part(self.thing);
         if self.batch.get::<JobJoined>(&key)?.is_none() {
             let at = self.batch.now;
-            self.batch.put(&key, &JobJoined { at })?;
+            self.batch.put(&key, &JobJoined { at, deleted: false })?;
         }
         Ok(())
+    }
+
+    /// Whether an operator deleted what the thing had of this job.
+    fn had_it_deleted(&mut self, live: &LiveJob) -> Result<bool, ServiceError> {
+        let note = self.batch.get::<JobJoined>(&key::job_joined(&live.id).part(self.thing))?;
+        Ok(note.is_some_and(|note| note.deleted))
+    }
+
+    /// Notes that an operator deleted what the thing has of this job: otherwise the next look at a member of a continuous
+    /// job, or a page that is sent again after a crash, would make it once more. The note goes with the job.
+    fn note_deleted(&mut self, job: &JobId) -> Result<(), ServiceError> {
+        if !self.shared.jobs().get(job).is_some_and(|live| live.goes_on()) {
+            return Ok(());
+        }
+        let note = JobJoined { at: self.batch.now, deleted: true };
+        self.batch.put(&key::job_joined(job).part(self.thing), &note)
     }
 
     /// Ends an execution, or changes it; what failed or timed out is tried again where its job says so. One write of
@@ -199,7 +215,10 @@ impl Desk<'_, '_> {
         }
         let described = one.describe(self.thing, self.batch.now);
         match before.without(number) {
-            None => self.erase(before)?,
+            None => {
+                self.note_deleted(&before.job_id)?;
+                self.erase(before)?;
+            }
             Some(rest) => {
                 self.announce(&one, "deleted");
                 self.store(rest)?;

@@ -241,6 +241,42 @@ fn j19_things_that_join_a_group_get_its_continuous_job_and_lose_it_when_they_lea
     gone(&mut rig, "j");
 }
 
+#[test]
+fn j19_what_an_operator_deletes_of_a_continuous_job_is_not_made_again() {
+    let mut rig = Rig::new();
+    for thing in ["a", "b"] {
+        rig.add(thing);
+    }
+    let config = json!({ "targetSelection": "CONTINUOUS" });
+    rig.create(json!({ "job_id": "j", "groups": ["name=a|b|late"], "config": config }));
+    rig.until_count("j", "Queued", 2);
+    rig.add("late");
+    rig.shadow("late", "agent", &json!({ "state": { "reported": { "hostname": "late" } } }));
+    rig.until_count("j", "Queued", 3);
+    // A member at creation and one that came later; one has ended, one has not.
+    rig.ends("a", "j", "SUCCEEDED");
+    for thing in ["a", "late"] {
+        rig.operator("job-execution-delete", json!({ "job_id": "j", "thing": thing, "force": true })).unwrap();
+    }
+    let left = pairs(&[("b", "QUEUED")]);
+    let look = |rig: &mut Rig, hostname: &str| {
+        for thing in ["a", "b", "late"] {
+            rig.shadow(thing, "agent", &json!({ "state": { "reported": { "hostname": hostname } } }));
+        }
+    };
+    look(&mut rig, "one");
+    assert_eq!(rig.statuses(json!({ "job_id": "j" })), left);
+    rig.restart();
+    look(&mut rig, "two");
+    assert_eq!(rig.statuses(json!({ "job_id": "j" })), left);
+    assert_eq!(rig.shown("j")["status"], "IN_PROGRESS");
+    rig.operator("job-delete", json!({ "job_id": "j", "force": true })).unwrap();
+    gone(&mut rig, "j");
+    // Another job of that name begins anew.
+    rig.create(json!({ "job_id": "j", "groups": ["name=a"], "config": config }));
+    rig.until_count("j", "Queued", 1);
+}
+
 #[track_caller]
 fn gone(rig: &mut Rig, job: &str) {
     for _ in 0..2000 {
