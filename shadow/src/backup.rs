@@ -3,11 +3,14 @@
 //! A restore takes the store back in time, and certificates and tokens with it. So: every token dies, and the ledger,
 //! which nobody takes back, has the last word on every certificate and connector. Where there is no ledger, nobody
 //! knows what was revoked since; then no connector is let in before an operator says so.
+//!
+//! It takes the numbers of intents back too, and the ids of their jobs with them. An agent may remember a job of the lost
+//! time by its id, so the numbers go on from the second of the restore: above whatever was given out one by one since.
 
 use crate::records::{
-    Certificate, CertificateState, Connector, Lifecycle, Record, StoredAction, StoredCertificate, StoredComponent,
-    StoredConnector, StoredJob, StoredJobJoined, StoredJobRun, StoredJobTemplate, StoredJobThings, StoredSeen,
-    StoredShadow, StoredTarget, StoredToken,
+    Certificate, CertificateState, Connector, Lifecycle, Numbering, Record, StoredAction, StoredCertificate,
+    StoredComponent, StoredConnector, StoredJob, StoredJobJoined, StoredJobRun, StoredJobTemplate, StoredJobThings,
+    StoredNumbering, StoredSeen, StoredShadow, StoredTarget, StoredToken, key,
 };
 use crate::store::codec::{self, CodecError};
 use crate::store::dump::{self, DumpError};
@@ -65,6 +68,7 @@ pub fn check_record(key: &[u8], value: &[u8]) -> Result<(), RestoreError> {
         Kind::Certificate => as_one::<StoredCertificate>(key, value),
         Kind::Meta => match parsed.parts.first().map(String::as_str) {
             Some("seen") => as_one::<StoredSeen>(key, value),
+            Some("numbering") => as_one::<StoredNumbering>(key, value),
             _ => as_one::<serde::de::IgnoredAny>(key, value),
         },
     }?;
@@ -138,6 +142,14 @@ pub fn mend(store: &dyn Store, ledger: Option<&Ledger>, now: Timestamp) -> Resul
             changes.add(Op::put(key, Expect::Any, value))?;
         }
     }
+    let key = key::numbering();
+    let before = match store.get(key.as_bytes())? {
+        Some(stored) => codec::decode::<StoredNumbering>(key.as_bytes(), &stored.value)?.into(),
+        None => Numbering::default(),
+    };
+    let targets_from = before.targets_from.max(u64::try_from(now.epoch_seconds()).unwrap_or_default());
+    let value = codec::encode(key.as_bytes(), &StoredNumbering::from(Numbering { targets_from }))?;
+    changes.add(Op::put(key, Expect::Any, value))?;
     changes.make()?;
     Ok(mended)
 }

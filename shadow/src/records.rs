@@ -246,6 +246,13 @@ pub struct Target {
     pub at: Timestamp,
 }
 
+/// Where the numbers of intents go on. Written by a restore alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Numbering {
+    /// No intent from now on has a lower number.
+    pub targets_from: u64,
+}
+
 /// When a connector's link last changed. Written by the thing's worker alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {
@@ -353,6 +360,8 @@ versioned! {
     StoredSeen(Seen),
     /// A sighting as it is stored.
     StoredSighting(Sighting),
+    /// Where numbers go on, as it is stored.
+    StoredNumbering(Numbering),
 }
 
 impl Record for muster_model::job::Execution {
@@ -404,6 +413,12 @@ pub mod key {
     #[must_use]
     pub fn target(number: u64) -> Key {
         Key::new(Kind::Target).number(number)
+    }
+
+    /// Where the numbers of intents go on.
+    #[must_use]
+    pub fn numbering() -> Key {
+        Key::new(Kind::Meta).part("numbering")
     }
 
     /// A job of an operator.

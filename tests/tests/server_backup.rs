@@ -136,6 +136,8 @@ fn a_restored_fleet_goes_on_and_nothing_that_had_ended_comes_back() {
     let mut delta = fleet.enrol("delta");
     delta.run();
     comes_online(&fleet, "delta");
+    let upgrade = ["upgrade", "greeter", "1.0", "--to", "name=gamma"];
+    assert_eq!(fleet.muster_json(&upgrade)["target"], "t2");
     fleet.kill();
 
     let elsewhere = fleet.root().join("elsewhere");
@@ -154,6 +156,10 @@ fn a_restored_fleet_goes_on_and_nothing_that_had_ended_comes_back() {
         view if view["work"] == "healthy" && view["components"]["greeter"]["reported"] == "1.0" => Ok(()),
         view => Err(view.to_string()),
     });
+    // An agent may remember the job of t2, of which the restored fleet knows nothing: that number does not come again.
+    let next = muster(&fleet, &[&upgrade[..], &["--json", "--data", text(&elsewhere)]].concat()).json();
+    let number: u64 = next["target"].as_str().unwrap()[1..].parse().unwrap();
+    assert!(number > 1_000_000_000, "{next}");
     // It was added after the backup: the ledger knows it.
     second.sees(&fleet, "delta", "online");
     // Its certificate was revoked after the backup.

@@ -116,3 +116,20 @@ fn a_record_that_cannot_be_read_is_found() {
     assert!(matches!(check_record(key_of(1).as_bytes(), b"\x01junk"), Err(RestoreError::Codec(_))));
     assert!(matches!(check_record(b"?", b""), Err(RestoreError::Key(_))));
 }
+
+/// The numbers of two restores from the same backup, with work in between, do not meet.
+#[test]
+fn intents_are_numbered_from_the_second_of_the_restore() {
+    let (backup, ledger) = fleet();
+    let numbering = |store: &MemoryStore| get::<Numbering>(store, &key::numbering()).unwrap().targets_from;
+    let store = restored(&backup);
+    mend(&store, Some(&ledger), at(1_800_000_000)).unwrap();
+    assert_eq!(numbering(&store), 1_800_000_000);
+    // A clock that went back takes no number back.
+    mend(&store, Some(&ledger), at(3)).unwrap();
+    assert_eq!(numbering(&store), 1_800_000_000);
+    let again = restored(&backup);
+    mend(&again, None, at(1_800_000_900)).unwrap();
+    assert_eq!(numbering(&again), 1_800_000_900);
+    check_record(key::numbering().as_bytes(), &again.get(key::numbering().as_bytes()).unwrap().unwrap().value).unwrap();
+}

@@ -105,6 +105,8 @@ struct Shared {
 struct FleetState {
     connectors: BTreeMap<ThingName, Arc<Connector>>,
     targets: Vec<Arc<Target>>,
+    /// No intent from now on has a lower number.
+    targets_from: u64,
     components: BTreeMap<(ComponentName, Version), Arc<PublishedComponent>>,
     jobs: Arc<LiveJobs>,
 }

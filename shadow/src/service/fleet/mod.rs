@@ -16,7 +16,7 @@ mod upgrades;
 use super::batch::Batch;
 use super::timers::wake;
 use super::{FleetState, ServiceError, Shared};
-use crate::records::{Connector, Record, Target};
+use crate::records::{Connector, Numbering, Record, Target, key};
 use crate::store::{Key, Kind, Store, codec};
 use jobs::Courses;
 use muster_bus::{Answer, Inbound, Message, Request};
@@ -26,6 +26,7 @@ use muster_wire::codec::Encoding;
 use muster_wire::component::PublishedComponent;
 use muster_wire::id::PersonName;
 use muster_wire::rejection::{Rejection, RejectionCode};
+use muster_wire::time::Timestamp;
 use muster_wire::topic::Topic;
 use serde::{Serialize, de::DeserializeOwned};
 use std::cell::RefCell;
@@ -40,6 +41,8 @@ pub(super) fn load(store: &dyn Store) -> Result<FleetState, ServiceError> {
         fleet.connectors.insert(connector.name.clone(), Arc::new(connector));
     }
     fleet.targets = all::<Target>(store, Kind::Target)?.into_iter().map(Arc::new).collect();
+    let mut batch = Batch::new(store, Timestamp::default());
+    fleet.targets_from = batch.get::<Numbering>(&key::numbering())?.unwrap_or_default().targets_from;
     for component in all::<PublishedComponent>(store, Kind::Component)? {
         fleet.components.insert((component.name.clone(), component.version.clone()), Arc::new(component));
     }

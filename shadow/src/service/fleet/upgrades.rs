@@ -18,6 +18,11 @@ use std::sync::Arc;
 use tracing::info;
 
 impl FleetState {
+    /// The number of the next intent. After a restore there is a gap: see [`crate::records::Numbering`].
+    fn next_target(&self) -> u64 {
+        self.targets.last().map_or(1, |last| last.number + 1).max(self.targets_from)
+    }
+
     /// Whether this version is published.
     ///
     /// Errors: `NotFound` that names the versions that are.
@@ -79,7 +84,7 @@ impl FleetWorker {
 
     /// Stores an intent. Nobody is woken yet.
     fn intend(&self, upgrade: &Upgrade, by: &PersonName) -> Result<TargetId, ServiceError> {
-        let number = self.shared.fleet().targets.last().map_or(1, |last| last.number + 1);
+        let number = self.shared.fleet().next_target();
         let target = Target {
             number,
             id: TargetId::new(format!("t{number}")).expect("letters and digits"),
