@@ -127,3 +127,6 @@ pub struct Status {
     #[arg(long)]
     pub json: bool,
 }
+
+#[cfg(test)]
+mod tests;

@@ -97,3 +97,6 @@ pub struct OperatorArgs {
     #[arg(long)]
     pub json: bool,
 }
+
+#[cfg(test)]
+mod tests;
