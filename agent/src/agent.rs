@@ -2,9 +2,11 @@
 //!
 //! State is pulled: on every connection it reports all it knows and asks for the next job; messages from the server only
 //! make it do that sooner. What is asked and not answered is asked again. `hearing` takes what the server says, `work` its
-//! jobs, `speaking` what it is told.
+//! jobs, `speaking` what it is told, `leaving` is the
+//! order to remove itself.
 
 mod hearing;
+mod leaving;
 mod speaking;
 mod work;
 
@@ -18,11 +20,14 @@ use crate::hands::supervisor::Supervisor;
 use crate::host::metrics::Metrics;
 use crate::link::{Outgoing, Said};
 use crate::places::{Home, Prefix};
+use crate::removal::Removal;
 use crate::reports::{self, Reported};
 use crate::settings::Allow;
+use crate::standing::Standing;
 use crate::upgrader::Upgrader;
 use muster_certs::PublisherPublicKey;
 use muster_runtime::clock::Clock;
+use muster_runtime::failure::Failure;
 use muster_runtime::ids;
 use muster_wire::id::{ComponentName, JobId, ThingName};
 use muster_wire::label::Label;
@@ -50,7 +55,7 @@ pub struct Parts {
     pub clock: Clock,
     /// How it is connected.
     pub settings: SettingsReport,
-    /// Told when the server has answered for the first time.
+    /// Told when the server has confirmed a check-in for the first time.
     pub proven: Arc<Notify>,
     /// How often the link has begun to connect.
     pub counter: Arc<Counter>,
@@ -66,6 +71,8 @@ pub struct Parts {
     pub outbox: mpsc::Sender<Outgoing>,
     /// From the link.
     pub said: mpsc::Receiver<Said>,
+    /// What is told to those who watch this agent on its host.
+    pub standing: Standing,
     /// Ends the agent; components stay.
     pub stop: CancellationToken,
 }
@@ -76,9 +83,21 @@ pub enum AgentError {
     /// A journal is not usable.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// The record of its own removal is not usable.
+    #[error(transparent)]
+    Removal(Failure),
     /// A task of the agent panicked.
     #[error("a part of the agent failed: {0}")]
     Task(#[source] tokio::task::JoinError),
+}
+
+/// Why the agent has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was asked to.
+    Asked,
+    /// The server ordered its removal, and knows that it is carried out.
+    Left,
 }
 
 /// Changes of components are gathered for so long before they are told.
@@ -93,11 +112,23 @@ struct Component {
 /// What was asked of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Ask {
+    /// Who this host is; its answer is the server's word that it knows us.
+    CheckIn,
     Reports,
     Shadow,
     StartNext,
-    End { component: ComponentName, job: JobId, execution: u64 },
-    Refusal { job: JobId, execution: u64, why: String },
+    /// How this agent's removal ended.
+    Leaving,
+    End {
+        component: ComponentName,
+        job: JobId,
+        execution: u64,
+    },
+    Refusal {
+        job: JobId,
+        execution: u64,
+        why: String,
+    },
 }
 
 /// The agent's state; one task owns it.
@@ -113,6 +144,10 @@ pub struct Agent {
     changed: Arc<Notify>,
     news: (mpsc::Sender<ComponentName>, mpsc::Receiver<ComponentName>),
     tasks: JoinSet<()>,
+    /// The order to remove itself, while it is carried out.
+    removal: Option<Removal>,
+    cleared: (mpsc::Sender<Removal>, mpsc::Receiver<Removal>),
+    ended: Option<Ended>,
     up: bool,
     is_proven: bool,
     report_at: Option<Instant>,
@@ -136,6 +171,9 @@ impl Agent {
             changed: Arc::new(Notify::new()),
             news: mpsc::channel(16),
             tasks: JoinSet::new(),
+            removal: Removal::read(&parts.prefix).map_err(AgentError::Removal)?,
+            cleared: mpsc::channel(1),
+            ended: None,
             up: false,
             is_proven: false,
             report_at: None,
@@ -145,30 +183,44 @@ impl Agent {
             parts,
         };
         let prefix = agent.parts.prefix.clone();
-        let known: BTreeSet<ComponentName> =
-            journal::names(&prefix.journals()).into_iter().chain(journal::names(&prefix.components())).collect();
-        for name in known {
-            agent.adopt(&name)?;
+        let purges = agent.removal.as_ref().is_some_and(|removal| removal.purge);
+        for name in journal::known(&prefix) {
+            // What is to be removed is only stopped.
+            if purges {
+                agent.component(&name)?;
+            } else {
+                agent.adopt(&name)?;
+            }
         }
+        agent.clear_out();
         Ok(agent)
     }
 
     /// Works until it is stopped.
-    pub async fn run(mut self) -> Result<(), AgentError> {
+    pub async fn run(mut self) -> Result<Ended, AgentError> {
+        // Everything that an earlier agent left is taken over; the server need not be there for that.
+        self.parts.standing.ready();
         loop {
+            if let Some(ended) = self.ended {
+                return Ok(ended);
+            }
             let wake_at = self.wake_at();
             tokio::select! {
                 // Cancel-safe: the token, the queues and the set keep what was not taken; a missed permit of `changed`
                 // stays for the next round.
-                () = self.parts.stop.cancelled() => return Ok(()),
+                () = self.parts.stop.cancelled() => return Ok(Ended::Asked),
                 said = self.parts.said.recv() => match said {
                     Some(said) => self.hear(said),
-                    None => return Ok(()),
+                    None => return Ok(Ended::Asked),
                 },
+                Some(removal) = self.cleared.1.recv() => self.has_cleared(removal),
                 Some(component) = self.news.1.recv() => self.upgrade_moved(&component),
                 () = self.changed.notified() => self.report_soon(COALESCE),
                 Some(ended) = self.tasks.join_next() => ended.map_err(AgentError::Task)?,
                 () = tokio::time::sleep_until(wake_at.into()) => self.wake(),
+                // Cancel-safe: the time of the next sign of life is kept. It comes from this loop and from nowhere else,
+                // so a loop that hangs gives none.
+                () = self.parts.standing.life_due() => self.parts.standing.give_life(),
             }
         }
     }
@@ -238,7 +290,8 @@ impl Agent {
     }
 
     fn is_busy(&self) -> bool {
-        self.components.values().any(|component| component.journal.read().upgrade.is_some())
+        let upgrades = |component: &Component| component.journal.read().upgrade.is_some();
+        self.removal.is_some() || self.components.values().any(upgrades)
     }
 
     // Time.

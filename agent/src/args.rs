@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::service::Kind;
 use clap::{Parser, Subcommand};
 use muster_wire::id::{PoolName, ThingName};
 use muster_wire::label::Label;
@@ -23,10 +24,20 @@ pub enum Verb {
     Run(Run),
     /// Say whether this host and its way to the server are fit for the agent; exit code 2 when they are not.
     Check(Check),
+    /// Keep the agent running as a service of this host, from now on and after every boot.
+    Install(Install),
+    /// Start the service.
+    Start(Place),
+    /// Stop the agent; its components go on.
+    Stop(Place),
+    /// Stop the agent and start it again; its components go on.
+    Restart(Place),
     /// Make the running agent read its settings again.
-    Reload(Reload),
-    /// Say what runs here.
+    Reload(Place),
+    /// Say how the agent stands, what runs here, and what is wrong.
     Status(Status),
+    /// Remove the agent from this host; components stay, unless they are to be purged.
+    Uninstall(Uninstall),
 }
 
 /// Arguments of `enrol`.
@@ -75,20 +86,43 @@ pub struct ProxyArgs {
     pub proxy_password_file: Option<PathBuf>,
 }
 
+/// Where the agent is.
+#[derive(Debug, clap::Args)]
+pub struct Place {
+    /// Folder of the agent and its components [default: the one that this program lies in, else /opt/muster for root
+    /// and ~/.muster for other users].
+    #[arg(long, value_name = "DIR")]
+    pub prefix: Option<PathBuf>,
+}
+
 /// Arguments of `run`.
 #[derive(Debug, clap::Args)]
 pub struct Run {
-    /// Folder for the agent and its components.
-    #[arg(long, value_name = "DIR")]
-    pub prefix: PathBuf,
+    /// Where the agent is.
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// Arguments of `install`.
+#[derive(Debug, clap::Args)]
+pub struct Install {
+    /// Where the agent is.
+    #[command(flatten)]
+    pub place: Place,
+    /// What keeps the agent running [default: systemd where it runs, else a process in the background].
+    #[arg(long = "as", value_name = "KIND")]
+    pub kind: Option<Kind>,
+    /// Do not start it now.
+    #[arg(long)]
+    pub no_start: bool,
 }
 
 /// Arguments of `check`.
 #[derive(Debug, clap::Args)]
 pub struct Check {
-    /// Folder for the agent and its components.
-    #[arg(long, value_name = "DIR")]
-    pub prefix: PathBuf,
+    /// Where the agent is.
+    #[command(flatten)]
+    pub place: Place,
     /// As JSON.
     #[arg(long)]
     pub json: bool,
@@ -109,23 +143,39 @@ pub struct Check {
     pub proxy: ProxyArgs,
 }
 
-/// Arguments of `reload`.
-#[derive(Debug, clap::Args)]
-pub struct Reload {
-    /// Folder for the agent and its components.
-    #[arg(long, value_name = "DIR")]
-    pub prefix: PathBuf,
-}
-
 /// Arguments of `status`.
 #[derive(Debug, clap::Args)]
 pub struct Status {
-    /// Folder for the agent and its components.
-    #[arg(long, value_name = "DIR")]
-    pub prefix: PathBuf,
+    /// Where the agent is.
+    #[command(flatten)]
+    pub place: Place,
     /// As JSON.
     #[arg(long)]
     pub json: bool,
+    /// Wait until the server has confirmed a report of the running agent. Exit code 1: it does not; 2: the agent does
+    /// not run; 3: the server is not reached.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub wait: Option<u64>,
+}
+
+/// Arguments of `uninstall`.
+#[derive(Debug, clap::Args)]
+pub struct Uninstall {
+    /// Where the agent is.
+    #[command(flatten)]
+    pub place: Place,
+    /// Remove the components with their data, too: each is stopped, and its own uninstall command run.
+    #[arg(long)]
+    pub purge: bool,
+    /// Say what was removed and what stays.
+    #[arg(long)]
+    pub report: bool,
+    /// As JSON.
+    #[arg(long, requires = "report")]
+    pub json: bool,
+    /// Do not ask.
+    #[arg(long)]
+    pub yes: bool,
 }
 
 #[cfg(test)]

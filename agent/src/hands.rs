@@ -7,6 +7,7 @@ pub mod files;
 pub mod http;
 pub mod installed;
 pub mod journal;
+pub mod lifecycle;
 pub mod log;
 pub mod package;
 pub mod prechecks;

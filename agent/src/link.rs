@@ -3,7 +3,10 @@
 //! Nothing is kept over a break: what was asked and not answered is asked anew by [`crate::agent`], so every connection
 //! begins with empty queues.
 
+mod end;
 mod session;
+
+pub use end::End;
 
 use crate::counter::Counter;
 use crate::dial::{self, DialError, Way};
@@ -40,8 +43,8 @@ pub struct Outgoing {
 pub enum Said {
     /// Connected and subscribed: ask for everything.
     Up,
-    /// The connection is gone.
-    Down,
+    /// The connection is gone, or was not made.
+    Down(End),
     /// A message.
     Message {
         /// Where from.
@@ -121,7 +124,7 @@ pub async fn keep(
             },
             Err(end) => end,
         };
-        if said.send(Said::Down).await.is_err() {
+        if said.send(Said::Down(End::from(&end))).await.is_err() {
             return;
         }
         while outbox.try_recv().is_ok() {}
@@ -203,7 +206,11 @@ fn subscriptions(thing: &ThingName) -> [Vec<String>; 2] {
     let of_jobs = |verb| Topic::Jobs { thing: thing.clone(), verb }.to_string();
     let get = [Accepted(ShadowVerb::Get), Rejected(ShadowVerb::Get)];
     let update = [Accepted(ShadowVerb::Update), Rejected(ShadowVerb::Update), Delta];
-    let shadows = get.into_iter().chain(update).map(of_shadow).collect();
+    let checked_in = [Accepted(ShadowVerb::Update), Rejected(ShadowVerb::Update)].map(|verb| {
+        let shadow = Some(shadow::agent());
+        Topic::Shadow { thing: thing.clone(), shadow, verb }.to_string()
+    });
+    let shadows = get.into_iter().chain(update).map(of_shadow).chain(checked_in).collect();
     let notify_next = of_jobs(JobsTopic::NotifyNext);
     let any = |topic: JobsTopic| one_level_wider(&of_jobs(topic));
     let job = notify_next.strip_suffix("notify-next").unwrap_or_default();
@@ -242,6 +249,8 @@ mod tests {
                 "$aws/things/host-1/shadow/name/components/update/accepted",
                 "$aws/things/host-1/shadow/name/components/update/rejected",
                 "$aws/things/host-1/shadow/name/components/update/delta",
+                "$aws/things/host-1/shadow/name/agent/update/accepted",
+                "$aws/things/host-1/shadow/name/agent/update/rejected",
             ]
         );
         assert_eq!(

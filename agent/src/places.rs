@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! <prefix>/agent.toml
-//! <prefix>/state/lock   state/identity/{key.pem,cert.pem,ca.pem,publisher.pub}
+//! <prefix>/agent/versions/<version>/muster-agent   agent/current -> versions/<version>
+//! <prefix>/state/lock   state/agent.json   state/service.json   state/removal.json   state/agent.log
+//! <prefix>/state/identity/{key.pem,cert.pem,ca.pem,publisher.pub}
 //! <prefix>/state/journal/<component>.json   state/spool/<sha256>.part
 //! <prefix>/components/<name>/<version>/…   current -> <version>   data/   log/current.log   run.json
 //! ```
@@ -25,6 +27,14 @@ impl Prefix {
     /// The prefix at `path`, made absolute: components are started in other folders.
     pub fn new(path: &Path) -> std::io::Result<Self> {
         std::path::absolute(path).map(Self)
+    }
+
+    /// The prefix that a program at `program` belongs to: `<prefix>/agent/versions/<version>/<program>`.
+    pub fn of_program(program: &Path) -> Option<Self> {
+        let versions = program.parent()?.parent()?;
+        let agent = versions.parent()?;
+        let is_ours = versions.file_name()? == "versions" && agent.file_name()? == "agent";
+        is_ours.then(|| agent.parent().map(|root| Self(root.to_owned()))).flatten()
     }
 
     /// The folder itself.
@@ -60,6 +70,41 @@ impl Prefix {
     /// How often the agent has begun to connect.
     pub fn session(&self) -> PathBuf {
         self.state().join("session.json")
+    }
+
+    /// What the running agent says of itself.
+    pub fn standing(&self) -> PathBuf {
+        self.state().join("agent.json")
+    }
+
+    /// What a running agent wrote to its standard output and error, when nobody else keeps that.
+    pub fn agent_log(&self) -> PathBuf {
+        self.state().join("agent.log")
+    }
+
+    /// How the agent is kept running.
+    pub fn service(&self) -> PathBuf {
+        self.state().join("service.json")
+    }
+
+    /// How far the agent's own removal is.
+    pub fn removal(&self) -> PathBuf {
+        self.state().join("removal.json")
+    }
+
+    /// The agent's own programs.
+    pub fn agent(&self) -> PathBuf {
+        self.0.join("agent")
+    }
+
+    /// The programs of one version of the agent.
+    pub fn agent_version(&self, version: &str) -> PathBuf {
+        self.agent().join("versions").join(version)
+    }
+
+    /// The link to the version of the agent that shall run.
+    pub fn agent_current(&self) -> PathBuf {
+        self.agent().join("current")
     }
 
     /// Key, certificates and the publisher's key.
@@ -132,5 +177,19 @@ impl Home {
     /// The process that was started last.
     pub fn run(&self) -> PathBuf {
         self.0.join("run.json")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_knows_its_prefix() {
+        let of = |path: &str| Prefix::of_program(Path::new(path)).map(|prefix| prefix.0);
+        assert_eq!(of("/opt/muster/agent/versions/1.0/muster-agent"), Some("/opt/muster".into()));
+        for stranger in ["/usr/bin/muster-agent", "/opt/agent/versions", "/a/agents/versions/1/muster-agent", "/"] {
+            assert_eq!(of(stranger), None, "{stranger}");
+        }
     }
 }

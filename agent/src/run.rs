@@ -1,64 +1,89 @@
 //! `muster-agent run`: puts the parts together and waits for the end.
 
-use crate::agent::{Agent, Parts};
+use crate::agent::{Agent, Ended, Parts};
 use crate::counter::Counter;
 use crate::hands::http::Endpoint;
 use crate::identity::Identity;
 use crate::link::{self, QUEUE, Target};
+use crate::lock::{self, Lock};
 use crate::places::Prefix;
-use crate::platform;
+use crate::platform::{self, Wish, Wishes};
+use crate::removal::Removal;
 use crate::settings::Settings;
-use crate::trial;
+use crate::standing::{Notifier, Standing};
+use crate::{trial, uninstall};
 use muster_certs::store;
 use muster_runtime::clock::Clock;
 use muster_runtime::failure::Failure;
 use muster_runtime::tasks::{OnExit, TaskGroup};
-use muster_runtime::telemetry;
+use muster_runtime::telemetry::{self, LogFormat};
 use muster_wire::limits::SHUTDOWN_GRACE;
+use muster_wire::time::Timestamp;
 use std::error::Error;
-use std::fs::{File, TryLockError};
-use std::io::Write;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-const LOCK_PATIENCE: Duration = Duration::from_secs(3);
-const LOCK_PAUSE: Duration = Duration::from_millis(100);
+/// This process, from its beginning to its end.
+struct Process {
+    clock: Clock,
+    started_at: Timestamp,
+    wishes: Wishes,
+    notifier: Notifier,
+}
 
-/// Runs until SIGTERM or SIGINT; SIGHUP makes it read its settings again.
+/// Runs until SIGTERM or SIGINT, or until the agent has removed itself; SIGHUP makes it read its settings again.
 pub async fn run(prefix: &Prefix) -> Result<(), Failure> {
+    if let Some(removal) = Removal::read(prefix)?
+        && removal.needs_no_server()
+        && finish_removal(prefix, removal, &lock::take(prefix).await?).await?
+    {
+        return Ok(());
+    }
     let settings = read_settings(prefix)?;
     telemetry::init(&settings.log_level, settings.log_format);
     Identity::load(prefix)?;
-    let mut signals = Signals::listen()?;
-    let Some(mut lock) = wait_for_lock(prefix).await? else {
-        let root = prefix.root().display();
-        return Err(Failure::Outcome(format!("another agent runs with prefix {root}; stop that one first")));
-    };
-    write_pid(&mut lock)
-        .map_err(|error| Failure::local_because(format!("cannot write {}", prefix.lock().display()), error))?;
+    let wishes = Wishes::listen().map_err(|error| Failure::local_because("cannot listen for signals", error))?;
+    let held = lock::take(prefix).await?;
     for folder in [prefix.journals(), prefix.spool(), prefix.components()] {
         std::fs::create_dir_all(&folder)
             .map_err(|error| Failure::local_because(format!("cannot make {}", folder.display()), error))?;
     }
     let clock = Clock::system();
-    while round(prefix, &clock, &mut signals).await? == Round::Again {}
-    info!("agent stopped; components go on");
-    Ok(())
+    let started_at = clock.now();
+    let mut process = Process { clock, started_at, wishes, notifier: Notifier::from_environment() };
+    loop {
+        match round(prefix, &mut process).await? {
+            Round::Again => {}
+            Round::Over => {
+                info!("agent stopped; components go on");
+                return Ok(());
+            }
+            Round::Left => {
+                if let Some(removal) = Removal::read(prefix)? {
+                    finish_removal(prefix, removal, &held).await?;
+                }
+                return Ok(());
+            }
+        }
+    }
 }
 
-/// Whether the agent shall begin anew, with other settings.
+/// What follows when the agent has ended.
 #[derive(Debug, PartialEq, Eq)]
 enum Round {
+    /// It begins anew, with other settings.
     Again,
     Over,
+    /// It is removed.
+    Left,
 }
 
 /// Runs with one set of settings.
-async fn round(prefix: &Prefix, clock: &Clock, signals: &mut Signals) -> Result<Round, Failure> {
+async fn round(prefix: &Prefix, process: &mut Process) -> Result<Round, Failure> {
+    let Process { clock, started_at, wishes, notifier } = process;
     let mut tried =
         trial::begin(prefix, clock).map_err(|error| Failure::local_because("the agent cannot start", error))?;
     let settings = tried.settings.clone();
@@ -106,15 +131,24 @@ async fn round(prefix: &Prefix, clock: &Clock, signals: &mut Signals) -> Result<
         verify_interval: settings.verify_interval,
         outbox,
         said,
+        standing: Standing::new(prefix, clock.clone(), notifier.clone(), *started_at),
         stop: stop.clone(),
     })
     .map_err(|error| Failure::local_because("the agent cannot start", error))?;
     info!(thing = %identity.name, prefix = %prefix.root().display(), version = env!("CARGO_PKG_VERSION"), "agent runs");
     let mut tasks = TaskGroup::new(stop.clone());
     tasks.spawn("link", OnExit::StopAll, link::keep(target, to_send, say, stop.clone()));
+    let left = Arc::new(AtomicBool::new(false));
+    let (leaves, all) = (Arc::clone(&left), stop.clone());
     tasks.spawn("agent", OnExit::StopAll, async move {
-        if let Err(error) = agent.run().await {
-            error!(%error, "the agent cannot go on");
+        match agent.run().await {
+            Ok(Ended::Asked) => {}
+            // It ends all the others, so its own end is no failure.
+            Ok(Ended::Left) => {
+                leaves.store(true, Ordering::SeqCst);
+                all.cancel();
+            }
+            Err(error) => error!(%error, "the agent cannot go on"),
         }
     });
     let mut joining = std::pin::pin!(tasks.join(SHUTDOWN_GRACE));
@@ -128,8 +162,9 @@ async fn round(prefix: &Prefix, clock: &Clock, signals: &mut Signals) -> Result<
         tokio::select! {
             // Not cancelled but kept: the wait for the tasks goes on below.
             ended = &mut joining => break (ended, Round::Over),
-            wish = signals.next() => match wish {
+            wish = wishes.next() => match wish {
                 Wish::End => {
+                    notifier.stopping();
                     stop.cancel();
                     break (joining.await, Round::Over);
                 }
@@ -158,6 +193,9 @@ async fn round(prefix: &Prefix, clock: &Clock, signals: &mut Signals) -> Result<
             }
         }
     };
+    if left.load(Ordering::SeqCst) {
+        return Ok(Round::Left);
+    }
     ended.map_err(|error| Failure::local_because("the agent ended", error))?;
     Ok(again)
 }
@@ -167,12 +205,10 @@ pub fn reload(prefix: &Prefix) -> Result<String, Failure> {
     read_settings(prefix)?;
     let root = prefix.root().display();
     let idle = || Failure::Outcome(format!("no agent runs with prefix {root}; it reads its settings when it starts"));
-    if lock(prefix)?.is_some() {
+    if !lock::is_held(prefix)? {
         return Err(idle());
     }
-    let text = std::fs::read_to_string(prefix.lock())
-        .map_err(|error| Failure::local_because(format!("cannot read {}", prefix.lock().display()), error))?;
-    let pid = text.trim().parse::<u32>().map_err(|_| idle())?;
+    let pid = lock::holder(prefix).ok_or_else(idle)?.process.pid;
     platform::ask_to_reload(pid)
         .map_err(|error| Failure::local_because(format!("the agent, process {pid}, was not told"), error))?;
     Ok(format!(
@@ -185,68 +221,20 @@ fn read_settings(prefix: &Prefix) -> Result<Settings, Failure> {
         .map_err(|error| Failure::local_because(format!("{} cannot be used", prefix.settings().display()), error))
 }
 
-/// Writes this process into its lock, for whoever wants to tell it something.
-fn write_pid(lock: &mut File) -> std::io::Result<()> {
-    lock.set_len(0)?;
-    lock.write_all(format!("{}\n", std::process::id()).as_bytes())
-}
-
-/// Takes the lock, with a little patience: an agent that was just killed holds it until the disk is done with its last
-/// write, and `status` holds it for a moment.
-async fn wait_for_lock(prefix: &Prefix) -> Result<Option<File>, Failure> {
-    let deadline = tokio::time::Instant::now() + LOCK_PATIENCE;
-    loop {
-        let taken = lock(prefix)?;
-        if taken.is_some() || tokio::time::Instant::now() >= deadline {
-            return Ok(taken);
+/// Finishes the removal of this agent. Says whether nothing is left to run.
+async fn finish_removal(prefix: &Prefix, removal: Removal, _held: &Lock) -> Result<bool, Failure> {
+    // The settings may be gone already; what is logged here is of interest in any case.
+    telemetry::init("info", LogFormat::Text);
+    match uninstall::finish(prefix, removal).await {
+        Ok(removal) => {
+            info!(removed = removal.removed.join("; "), kept = removal.kept.join("; "), "the agent is removed");
+            Ok(true)
         }
-        tokio::time::sleep(LOCK_PAUSE).await;
-    }
-}
-
-/// Takes the lock of the prefix; `None` when another agent holds it. It is free again when the file is closed, also by
-/// a crash.
-pub fn lock(prefix: &Prefix) -> Result<Option<File>, Failure> {
-    let path = prefix.lock();
-    let failed = |error: std::io::Error| Failure::local_because(format!("cannot lock {}", path.display()), error);
-    platform::create_private_folder(&prefix.state()).map_err(failed)?;
-    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(error)) => Err(failed(error)),
-    }
-}
-
-/// What somebody wants of this process.
-enum Wish {
-    End,
-    Reload,
-}
-
-/// The signals of this process, listened to from its beginning to its end: none is lost between two rounds.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn listen() -> Result<Self, Failure> {
-        let listen = |kind| signal(kind).map_err(|error| Failure::local_because("cannot listen for signals", error));
-        Ok(Self {
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-            hangup: listen(SignalKind::hangup())?,
-        })
-    }
-
-    /// Cancel-safe: a signal that was not taken stays.
-    async fn next(&mut self) -> Wish {
-        tokio::select! {
-            _ = self.terminate.recv() => Wish::End,
-            _ = self.interrupt.recv() => Wish::End,
-            _ = self.hangup.recv() => Wish::Reload,
+        // A component cannot be removed, and the record is gone: the agent works on.
+        Err(failure) if Removal::read(prefix)?.is_none() => {
+            error!(error = failure.chain(), "the agent stays");
+            Ok(false)
         }
+        Err(failure) => Err(failure),
     }
 }

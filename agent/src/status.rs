@@ -1,21 +1,25 @@
-//! `muster-agent status`: what runs here, read from the disk and the processes; the agent itself is not asked, so this
-//! works also when it does not run.
+//! `muster-agent status`: how the agent stands, what runs here, and what is wrong, read from the disk, the processes and
+//! the service manager; the agent itself is not asked, so this works also when it does not run.
 
 use crate::hands::process::Run;
 use crate::hands::{installed, journal};
 use crate::identity::Identity;
+use crate::lock;
 use crate::places::Prefix;
-use crate::run::lock;
+use crate::removal::Removal;
+use crate::service::{self, State};
 use crate::settings::Settings;
+use crate::standing::{LinkState, Told};
 use crate::trial;
+use muster_runtime::clock::Clock;
 use muster_runtime::failure::Failure;
 use muster_wire::component::{LastFailed, UpgradeStep};
 use muster_wire::id::{ComponentName, ThingName, Version};
 use muster_wire::settings::RefusedSettings;
 use muster_wire::time::Timestamp;
 use serde::Serialize;
-use std::collections::BTreeSet;
 use std::fmt;
+use std::time::Duration;
 
 /// What is here.
 #[derive(Debug, Serialize)]
@@ -36,8 +40,37 @@ pub struct Status {
     pub settings_refused: Option<RefusedSettings>,
     /// Whether an agent holds this prefix.
     pub agent_runs: bool,
+    /// The agent that runs, as it says itself.
+    pub agent: Option<Running>,
+    /// The version of this program.
+    pub version: String,
+    /// What keeps the agent running; absent when nothing was installed.
+    pub service: Option<State>,
+    /// What is not as it should be; one sentence each.
+    pub problems: Vec<String>,
     /// The components.
     pub components: Vec<Component>,
+}
+
+/// The running agent.
+#[derive(Debug, Serialize)]
+pub struct Running {
+    /// Its process.
+    pub pid: u32,
+    /// Its version.
+    pub version: String,
+    /// Since when it runs.
+    pub started_at: Timestamp,
+    /// Its connection to the server.
+    pub link: LinkState,
+    /// Since when the connection is as it is.
+    pub link_since: Timestamp,
+    /// When the server first confirmed a report of this agent.
+    pub first_check_in: Option<Timestamp>,
+    /// When it last did.
+    pub last_check_in: Option<Timestamp>,
+    /// What the agent says is wrong.
+    pub trouble: Option<String>,
 }
 
 /// One component.
@@ -71,9 +104,9 @@ pub fn status(prefix: &Prefix) -> Result<Status, Failure> {
     let trial =
         trial::look(prefix).map_err(|error| Failure::local_because("the trial of settings is not known", error));
     let (settings_on_trial, settings_refused) = trial?;
-    let names: BTreeSet<ComponentName> =
-        journal::names(&prefix.journals()).into_iter().chain(journal::names(&prefix.components())).collect();
-    Ok(Status {
+    let agent_runs = lock::is_held(prefix)?;
+    let agent = lock::holder(prefix).filter(|_| agent_runs).map(Running::from);
+    let mut status = Status {
         name: identity.name,
         fleet: identity.fleet.as_str().to_owned(),
         certificate_expires: Timestamp::from_seconds(identity.certificate.not_after),
@@ -81,9 +114,120 @@ pub fn status(prefix: &Prefix) -> Result<Status, Failure> {
         proxy: settings.proxy.explain(&settings.server),
         settings_on_trial,
         settings_refused,
-        agent_runs: lock(prefix)?.is_none(),
-        components: names.into_iter().map(|name| component(prefix, name)).collect::<Result<_, _>>()?,
-    })
+        agent_runs,
+        agent,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        service: service::state(prefix)?,
+        problems: Vec::new(),
+        components: journal::known(prefix).into_iter().map(|name| component(prefix, name)).collect::<Result<_, _>>()?,
+    };
+    status.problems = status.find_problems(Removal::read(prefix)?.is_some(), Clock::system().now());
+    Ok(status)
+}
+
+/// Waits until the server has confirmed a report of the agent that runs: the sign that this host is in the fleet.
+///
+/// Errors: it does not within `patience`, and why: the server refuses, the agent does not run, the server is not reached.
+pub async fn wait(prefix: &Prefix, patience: Duration) -> Result<(), Failure> {
+    let deadline = tokio::time::Instant::now() + patience;
+    Identity::load(prefix)?;
+    loop {
+        let late = tokio::time::Instant::now() >= deadline;
+        let told = lock::holder(prefix);
+        let trouble =
+            told.as_ref().and_then(|told| told.trouble.clone()).unwrap_or_else(|| "no reason is known".to_owned());
+        let within = format!("within {} s", patience.as_secs());
+        let failure = match told {
+            Some(told) if told.link == LinkState::Up && told.checked_in.is_some() => return Ok(()),
+            // Waiting longer would not change it.
+            Some(told) if told.link == LinkState::Refused => return Err(Failure::Outcome(trouble)),
+            Some(told) if told.link == LinkState::Up => {
+                Failure::Outcome(format!("connected, but the server did not confirm this host {within}: {trouble}"))
+            }
+            Some(_) => Failure::unreachable(format!("the server was not reached {within}: {trouble}")),
+            None => Failure::local(format!("no agent was running {within}; start it: muster-agent start")),
+        };
+        if late {
+            return Err(failure);
+        }
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    }
+}
+
+/// Between two looks of [`wait`].
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// A certificate that is good for less is told: it should have been renewed at half of its life.
+const RENEWAL_OVERDUE: Duration = Duration::from_secs(5 * 24 * 3600);
+
+impl Status {
+    fn find_problems(&self, leaves: bool, now: Timestamp) -> Vec<String> {
+        let mut problems = Vec::new();
+        if leaves {
+            problems.push("the agent is being removed; to finish that: muster-agent uninstall".to_owned());
+        }
+        let left = self.certificate_expires.since(now);
+        if self.certificate_expires <= now {
+            problems.push(format!("the certificate expired at {}", self.certificate_expires));
+        } else if left < RENEWAL_OVERDUE {
+            problems.push(format!("the certificate expires at {} and was not renewed", self.certificate_expires));
+        }
+        match (&self.agent, self.agent_runs) {
+            (None, false) => problems.push("the agent does not run; start it: muster-agent start".to_owned()),
+            (None, true) => problems.push("an agent runs, but does not say how it stands".to_owned()),
+            (Some(agent), _) => problems.extend(agent.problem()),
+        }
+        if let Some(agent) = &self.agent
+            && agent.version != self.version
+        {
+            let (runs, own) = (&agent.version, &self.version);
+            problems
+                .push(format!("the agent that runs is version {runs}, this program is {own}: muster-agent restart"));
+        }
+        match &self.service {
+            None => problems.push("no service keeps the agent running: muster-agent install".to_owned()),
+            Some(service) if service.state == "failed" => {
+                problems.push(format!(
+                    "the service has failed; it was started again {} times",
+                    service.restarts.unwrap_or(0)
+                ));
+            }
+            Some(service) if service.pid.is_none() && self.agent_runs => {
+                problems.push("the agent that runs is not the service's: muster-agent restart".to_owned());
+            }
+            Some(_) => {}
+        }
+        let stopped = self.components.iter().filter(|component| component.current.is_some() && component.pid.is_none());
+        problems.extend(stopped.map(|component| format!("component {} does not run", component.name)));
+        problems
+    }
+}
+
+impl Running {
+    fn problem(&self) -> Option<String> {
+        let trouble = self.trouble.as_deref().map(|trouble| format!(": {trouble}")).unwrap_or_default();
+        match (self.link, self.last_check_in) {
+            (LinkState::Up, Some(_)) => self.trouble.clone(),
+            (LinkState::Up, None) => Some(format!("the server has not confirmed this host yet{trouble}")),
+            (LinkState::Connecting, _) => Some("the server was not reached yet".to_owned()),
+            (LinkState::Down, _) => Some(format!("the server is not reached{trouble}")),
+            (LinkState::Refused, _) => Some(format!("the server does not let this host in{trouble}")),
+        }
+    }
+}
+
+impl From<Told> for Running {
+    fn from(told: Told) -> Self {
+        Self {
+            pid: told.process.pid,
+            version: told.version,
+            started_at: told.started_at,
+            link: told.link,
+            link_since: told.link_since,
+            first_check_in: told.checked_in.map(|at| at.first),
+            last_check_in: told.checked_in.map(|at| at.last),
+            trouble: told.trouble,
+        }
+    }
 }
 
 fn component(prefix: &Prefix, name: ComponentName) -> Result<Component, Failure> {
@@ -115,11 +259,37 @@ impl fmt::Display for Status {
         if let Some(refused) = &self.settings_refused {
             writeln!(f, "refused      {refused}")?;
         }
-        write!(f, "agent        {}", if self.agent_runs { "runs" } else { "does not run" })?;
+        match (&self.agent, self.agent_runs) {
+            (Some(agent), _) => write!(f, "{agent}")?,
+            (None, true) => f.write_str("agent        runs")?,
+            (None, false) => f.write_str("agent        does not run")?,
+        }
+        if let Some(service) = &self.service {
+            write!(f, "\nservice      {service}")?;
+        }
         for component in &self.components {
             write!(f, "\ncomponent    {component}")?;
         }
+        for problem in &self.problems {
+            write!(f, "\nproblem      {problem}")?;
+        }
         Ok(())
+    }
+}
+
+impl fmt::Display for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "agent        version {} runs as process {} since {}", self.version, self.pid, self.started_at)?;
+        match self.link {
+            LinkState::Connecting => f.write_str("link         connecting")?,
+            LinkState::Up => write!(f, "link         connected since {}", self.link_since)?,
+            LinkState::Down => write!(f, "link         not connected since {}", self.link_since)?,
+            LinkState::Refused => write!(f, "link         refused by the server since {}", self.link_since)?,
+        }
+        match self.last_check_in {
+            Some(at) => write!(f, "\ncheck-in     confirmed by the server at {at}"),
+            None => f.write_str("\ncheck-in     not confirmed by the server yet"),
+        }
     }
 }
 

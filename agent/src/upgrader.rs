@@ -8,18 +8,16 @@ use crate::hands::installed::{self, Unit};
 use crate::hands::journal::Journal;
 use crate::hands::package::{self, Bounds};
 use crate::hands::supervisor::Supervisor;
-use crate::hands::{command, prechecks};
+use crate::hands::{lifecycle, prechecks};
 use crate::host::metrics;
 use crate::places::{Home, Prefix};
 use crate::platform;
 use muster_certs::PublisherPublicKey;
-use muster_model::component::ExitMeaning;
-use muster_runtime::backoff::Backoff;
 use muster_runtime::clock::Clock;
-use muster_runtime::{faults, ids};
+use muster_runtime::faults;
 use muster_wire::component::Health;
 use muster_wire::id::{ComponentName, Version};
-use muster_wire::limits::{JOB_TIMEOUT, RETRY_BASE, RETRY_CAP};
+use muster_wire::limits::JOB_TIMEOUT;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
@@ -48,8 +46,6 @@ pub struct Upgrader {
 
 /// Fetching ends so long before the job does: the rest still needs its time.
 const AFTER_DOWNLOAD: Duration = Duration::from_secs(15 * 60);
-/// Times that an install command may ask for a later try.
-const INSTALL_TRIES: u32 = 5;
 
 impl Upgrader {
     /// Works until the journal holds no upgrade any more. `resumed` after a start of the agent.
@@ -157,19 +153,7 @@ impl Upgrader {
 
     async fn install(&self, unit: &Unit) -> Result<(), String> {
         let Some(step) = &unit.recipe.install else { return Ok(()) };
-        let mut backoff = Backoff::new(RETRY_BASE, RETRY_CAP);
-        let log = self.home.log();
-        for _ in 0..INSTALL_TRIES {
-            match command::run(unit, &step.argv, step.timeout).await? {
-                ExitMeaning::Done => return Ok(()),
-                ExitMeaning::Usage => {
-                    return Err(format!("its install command was called wrongly; see {}", log.display()));
-                }
-                ExitMeaning::Failed => return Err(format!("its install command failed; see {}", log.display())),
-                ExitMeaning::TryLater => tokio::time::sleep(backoff.next(ids::random_fraction())).await,
-            }
-        }
-        Err(format!("its install command asked {INSTALL_TRIES} times to be tried later; see {}", log.display()))
+        lifecycle::run(unit, step, "install").await
     }
 
     async fn start(&self, version: &Version, trial: bool) -> Result<(), String> {

@@ -4,8 +4,8 @@
 //! `name:2` for the second passage) makes the process kill itself with SIGKILL at the point of that name.
 //! [`POINTS`] and [`SETTINGS_POINTS`] list every point; tests walk the lists.
 
-/// Every fault point of the agent, in the order in which an upgrade passes them.
-pub const POINTS: [&str; 12] = [
+/// Every fault point of the agent, in the order in which an upgrade, and its own removal, passes them.
+pub const POINTS: [&str; 19] = [
     "upgrade.accepted",
     "upgrade.during_download",
     "upgrade.after_download",
@@ -18,6 +18,13 @@ pub const POINTS: [&str; 12] = [
     "rollback.before_stop",
     "rollback.after_switch",
     "rollback.after_start",
+    "uninstall.accepted",
+    "uninstall.after_component",
+    "uninstall.before_report",
+    "uninstall.after_report",
+    "uninstall.before_erase",
+    "uninstall.after_identity",
+    "uninstall.after_service",
 ];
 
 /// Every fault point on the way of changed connection settings: tried and confirmed, or tried and taken back.

@@ -2,17 +2,14 @@
 
 use super::{Agent, Ask};
 use crate::brain::requests::ANSWER_DEADLINE;
-use crate::host::facts;
 use crate::link::Said;
 use muster_runtime::ids;
 use muster_wire::codec::Encoding;
-use muster_wire::enrol::HostFacts;
 use muster_wire::id::ComponentName;
 use muster_wire::job::{ExecutionResponse, JobErrorCode, JobRejected, NotifyNext, UpdateResponse};
 use muster_wire::settings::SettingsReport;
-use muster_wire::shadow;
 use muster_wire::topic::{JobsTopic, JobsVerb, ShadowTopic, ShadowVerb, Topic};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::time::Duration;
 use tracing::{debug, warn};
 
@@ -20,8 +17,12 @@ impl Agent {
     pub(super) fn hear(&mut self, said: Said) {
         match said {
             Said::Up => self.connected(),
-            Said::Down => {
+            Said::Down(end) => {
                 self.up = false;
+                self.parts.standing.down(&end);
+                if end.refused {
+                    self.shut_out();
+                }
                 self.requests.clear();
             }
             Said::Message { topic, payload } => self.hear_message(&topic, &payload),
@@ -31,7 +32,7 @@ impl Agent {
     fn connected(&mut self) {
         self.up = true;
         self.requests.clear();
-        self.tell_facts();
+        self.parts.standing.up();
         self.telemetry_at = self.parts.clock.instant();
         self.pull();
         let names: Vec<ComponentName> = self.components.keys().cloned().collect();
@@ -40,34 +41,29 @@ impl Agent {
         }
     }
 
-    /// Tells who this host is and how it is connected.
-    fn tell_facts(&mut self) {
-        let (labels, settings) = (self.parts.labels.clone(), Some(self.parts.settings.clone()));
-        let facts = HostFacts { labels, settings, ..facts::collect(&self.start_id) };
-        let mut facts = json!({ "state": { "reported": facts } });
-        // Absent members of a shadow stay as they are: what could not be counted is taken away.
-        facts["state"]["reported"]["installation"] = json!(self.parts.counter.begun());
-        self.send_shadow(shadow::agent(), ShadowVerb::Update, &facts);
-    }
-
-    /// The server has answered a request of ours: the way to it works, there and back.
-    fn prove(&mut self) {
+    /// The server has confirmed that it knows us: the way to it works, there and back, and it works with what it hears.
+    fn confirmed(&mut self) {
+        self.parts.standing.checked_in();
         if !self.is_proven {
             self.is_proven = true;
             self.parts.proven.notify_one();
             if self.parts.settings.on_trial {
                 self.parts.settings = SettingsReport { on_trial: false, refused: None, ..self.parts.settings.clone() };
-                self.tell_facts();
+                self.ask(Ask::CheckIn);
             }
         }
     }
 
     /// Tells everything and asks for everything.
     pub(super) fn pull(&mut self) {
+        if !self.requests.is_open(&Ask::CheckIn) {
+            self.ask(Ask::CheckIn);
+        }
         self.reported.forget();
         self.report();
         self.ask(Ask::Shadow);
         self.tell_ends();
+        self.tell_leaving();
         self.ask_for_work();
     }
 
@@ -82,11 +78,17 @@ impl Agent {
     fn hear_shadow(&mut self, verb: ShadowTopic, payload: &[u8]) {
         let Some(answer) = decode::<Value>(payload) else { return };
         let asked = self.requests.answered(answer.get("clientToken").and_then(Value::as_str));
-        if asked.is_some() {
-            self.prove();
-        }
         match (verb, asked) {
             (ShadowTopic::Accepted(ShadowVerb::Get), Some(Ask::Shadow)) => self.compare(&answer),
+            (ShadowTopic::Accepted(ShadowVerb::Update), Some(Ask::CheckIn)) => self.confirmed(),
+            (ShadowTopic::Rejected(ShadowVerb::Update), Some(Ask::CheckIn)) => {
+                let message = answer.get("message").and_then(Value::as_str).unwrap_or_default();
+                warn!(message, "the server refuses the check-in");
+                self.parts.standing.check_in_refused(message);
+                // Overdue after the usual time, and then asked again.
+                let now = self.parts.clock.instant();
+                self.requests.sent(ids::random_hex::<8>(), Ask::CheckIn, now);
+            }
             (ShadowTopic::Rejected(ShadowVerb::Update), Some(Ask::Reports)) => {
                 let message = answer.get("message").and_then(Value::as_str);
                 warn!(message, "the server refuses the report");
@@ -120,9 +122,7 @@ impl Agent {
             }
             JobsTopic::Accepted(JobsVerb::StartNext) => {
                 let Some(answer) = decode::<ExecutionResponse>(payload) else { return };
-                if self.requests.answered(answer.client_token.as_deref()).is_some() {
-                    self.prove();
-                }
+                self.requests.answered(answer.client_token.as_deref());
                 if let Some(execution) = answer.execution {
                     self.offer(&execution);
                 }
@@ -150,6 +150,8 @@ impl Agent {
             // Overdue after the usual time, and then asked again.
             let now = self.parts.clock.instant();
             self.requests.sent(ids::random_hex::<8>(), asked, now);
+        } else if asked == Ask::Leaving {
+            self.leaving_refused(answer);
         } else {
             // The execution is over or gone, or the server will never take this; there is nobody left to tell.
             self.settled(&asked);

@@ -2,11 +2,13 @@
 
 use super::{Agent, Ask};
 use crate::brain::record::cut;
+use crate::host::facts;
 use crate::link::Outgoing;
 use crate::reports;
 use muster_runtime::ids;
 use muster_wire::codec::Encoding;
 use muster_wire::component::DETAIL_REASON;
+use muster_wire::enrol::HostFacts;
 use muster_wire::id::{JobId, ShadowName};
 use muster_wire::job::{JobStatus, StartNextRequest, StatusDetails, UpdateRequest};
 use muster_wire::shadow;
@@ -23,6 +25,14 @@ impl Agent {
         }
         let token = ids::random_hex::<8>();
         match &ask {
+            Ask::CheckIn => {
+                let (labels, settings) = (self.parts.labels.clone(), Some(self.parts.settings.clone()));
+                let facts = HostFacts { labels, settings, ..facts::collect(&self.start_id) };
+                let mut update = json!({ "state": { "reported": facts }, "clientToken": token });
+                // Absent members of a shadow stay as they are: what could not be counted is taken away.
+                update["state"]["reported"]["installation"] = json!(self.parts.counter.begun());
+                self.send_shadow(shadow::agent(), ShadowVerb::Update, &update);
+            }
             Ask::Reports => {}
             Ask::Shadow => {
                 self.send_shadow(shadow::components(), ShadowVerb::Get, &json!({ "clientToken": token }));
@@ -30,6 +40,12 @@ impl Agent {
             Ask::StartNext => {
                 let request = StartNextRequest { client_token: Some(token.clone()), ..StartNextRequest::default() };
                 self.send_jobs(JobsVerb::StartNext, &request);
+            }
+            Ask::Leaving => {
+                let Some(removal) = &self.removal else { return };
+                let Some(order) = removal.order.clone() else { return };
+                let (status, details) = removal.end();
+                self.send_update(&order.job, order.execution, status, details, token.clone());
             }
             Ask::End { component, job, execution } => {
                 let end = self.record(component).and_then(|record| {

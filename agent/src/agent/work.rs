@@ -7,9 +7,12 @@ use crate::hands::installed;
 use crate::hands::journal::JournalError;
 use crate::platform;
 use muster_runtime::{faults, ids};
-use muster_wire::component::{DETAIL_OUTCOME, DETAIL_REASON, FailureOutcome, UpgradeDocument};
+use muster_wire::component::{
+    DETAIL_OUTCOME, DETAIL_REASON, FailureOutcome, Operation, UninstallDocument, UpgradeDocument,
+};
 use muster_wire::id::{ComponentName, JobId};
 use muster_wire::job::{JobExecution, JobStatus};
+use serde::Deserialize;
 use serde_json::Value;
 use tracing::{debug, error, info, warn};
 
@@ -22,6 +25,10 @@ impl Agent {
 
     /// The server says that this execution is ours to do.
     pub(super) fn offer(&mut self, execution: &JobExecution) {
+        if self.removal.as_ref().is_some_and(|removal| removal.is_of(execution)) {
+            self.tell_leaving();
+            return;
+        }
         let known = self.components.iter().find_map(|(name, component)| {
             let record = component.journal.read();
             let is_under_way = record.upgrade.as_ref().is_some_and(|upgrade| is_of(upgrade, execution));
@@ -39,10 +46,10 @@ impl Agent {
     }
 
     fn take_on(&mut self, execution: &JobExecution) {
-        let document = execution.job_document.clone().unwrap_or_default();
         let (job, number) = (execution.job_id.clone(), execution.execution_number);
-        let document = match serde_json::from_value::<UpgradeDocument>(Value::Object(document)) {
-            Ok(document) => document,
+        let document = match Document::read(execution) {
+            Ok(Document::Upgrade(document)) => document,
+            Ok(Document::Uninstall(document)) => return self.leave(execution, &document),
             Err(error) => {
                 let why = format!("this agent cannot carry out the job document: {error}");
                 warn!(%job, why, "job refused");
@@ -126,6 +133,9 @@ impl Agent {
 
     /// The server knows the end of an execution, or does not want to.
     pub(super) fn settled(&mut self, asked: &Ask) {
+        if *asked == Ask::Leaving {
+            return self.leaving_known();
+        }
         if let Ask::End { component, job, execution } = asked
             && let Some(component) = self.components.get(component)
             && !component
@@ -140,6 +150,27 @@ impl Agent {
             component.journal.change_unwritten(|record| {
                 record.delivered(job, *execution);
             });
+        }
+    }
+}
+
+/// What the server can ask for.
+enum Document {
+    Upgrade(UpgradeDocument),
+    Uninstall(UninstallDocument),
+}
+
+impl Document {
+    fn read(execution: &JobExecution) -> Result<Self, serde_json::Error> {
+        /// What every document has.
+        #[derive(Deserialize)]
+        struct Head {
+            operation: Operation,
+        }
+        let document = Value::Object(execution.job_document.clone().unwrap_or_default());
+        match Head::deserialize(&document)?.operation {
+            Operation::Upgrade => serde_json::from_value(document).map(Self::Upgrade),
+            Operation::Uninstall => serde_json::from_value(document).map(Self::Uninstall),
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::installed::Unit;
 use super::log;
 use crate::platform;
+use crate::standing::{SOCKET_VARIABLE, WATCHDOG_PID_VARIABLE, WATCHDOG_VARIABLE};
 use muster_model::component::{ExitMeaning, Places};
 use std::collections::BTreeMap;
 use std::io;
@@ -30,6 +31,10 @@ pub fn prepare(unit: &Unit, argv: &[String], env: &BTreeMap<String, String>) -> 
     command.env("MUSTER_COMPONENT", unit.component.as_str());
     command.env(VERSION_VARIABLE, unit.version.as_str());
     command.env(DATA_VARIABLE, &data);
+    // What a service manager said was said to the agent; a component that answered would speak in its name.
+    for variable in [SOCKET_VARIABLE, WATCHDOG_VARIABLE, WATCHDOG_PID_VARIABLE] {
+        command.env_remove(variable);
+    }
     command.current_dir(&data);
     let output = log::open(&unit.home.log())?;
     command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);

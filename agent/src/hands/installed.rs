@@ -50,7 +50,7 @@ impl Unit {
 
 /// The version that `current` points to.
 pub fn current(home: &Home) -> Option<Version> {
-    Version::new(fs::read_link(home.current()).ok()?.to_str()?).ok()
+    Version::new(platform::link_target(&home.current()).ok()?.to_str()?).ok()
 }
 
 /// Points `current` at a version, or removes it.
@@ -62,6 +62,11 @@ pub fn point(home: &Home, version: Option<&Version>) -> io::Result<()> {
             platform::sync_parent(&home.current())
         }
     }
+}
+
+/// Removes `current` for good; a component whose folder is gone already is fine.
+pub fn forget(home: &Home) -> io::Result<()> {
+    if home.root().exists() { point(home, None) } else { Ok(()) }
 }
 
 /// What is known of a version; `None` when its files are not complete.

@@ -2,8 +2,10 @@
 
 use super::files;
 use crate::brain::record::Record;
+use crate::places::Prefix;
 use muster_wire::id::ComponentName;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -129,6 +131,11 @@ pub fn names(folder: &Path) -> Vec<ComponentName> {
         ComponentName::new(file.strip_suffix(".json").unwrap_or(&file)).ok()
     };
     entries.filter_map(|entry| name(entry.file_name())).collect()
+}
+
+/// Every component of a prefix, by its journal or its folder.
+pub fn known(prefix: &Prefix) -> BTreeSet<ComponentName> {
+    names(&prefix.journals()).into_iter().chain(names(&prefix.components())).collect()
 }
 
 #[cfg(test)]

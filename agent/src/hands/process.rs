@@ -251,6 +251,13 @@ pub fn sha256(mut file: File) -> io::Result<Sha256Hex> {
     Ok(Sha256Hex::from_bytes(&digest))
 }
 
+/// SHA-256 of some bytes.
+pub fn sha256_of(bytes: &[u8]) -> Sha256Hex {
+    let mut digest = [0; 32];
+    digest.copy_from_slice(aws_lc_rs::digest::digest(&SHA256, bytes).as_ref());
+    Sha256Hex::from_bytes(&digest)
+}
+
 fn describe(status: ExitStatus) -> String {
     match status.code() {
         Some(code) => format!("ended with exit code {code}"),

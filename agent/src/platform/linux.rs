@@ -1,176 +1,235 @@
 //! Linux, through `/proc` and a few system calls.
 
+use super::{Files, Here, Host, Processes, Wish};
+use muster_runtime::settings;
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use tokio::signal::unix::{Signal as UnixSignal, SignalKind, signal};
 
-/// Changes with every boot.
-pub fn boot_id() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
-}
-
-/// When the kernel started the process, in ticks since boot; `None` when no process of that number is alive.
-///
-/// A zombie is dead: nobody may be there to collect it when its starter is gone.
-pub fn start_mark(pid: u32) -> Option<u64> {
-    let stat = Stat::read(pid)?;
-    stat.alive.then_some(stat.start)
-}
-
-/// The same of a child that may be dead already; the kernel keeps it until it is collected.
-pub fn start_mark_of_child(pid: u32) -> Option<u64> {
-    Stat::read(pid).map(|stat| stat.start)
-}
-
-/// Living processes whose starting environment holds `name=value`, and that lead their process group.
-pub fn leaders_with_variable(name: &str, value: &str) -> Vec<u32> {
-    let leads = |pid: u32| Stat::read(pid).is_some_and(|stat| stat.alive && stat.group == pid);
-    pids().filter(|pid| leads(*pid) && variable(*pid, name).as_deref() == Some(value)).collect()
-}
-
-/// Whether a living process of the group that `leader` leads or led holds `name=value` in its starting environment.
-pub fn group_has_variable(leader: u32, name: &str, value: &str) -> bool {
-    let belongs = |pid: u32| Stat::read(pid).is_some_and(|stat| stat.alive && stat.group == leader);
-    pids().any(|pid| belongs(pid) && variable(pid, name).as_deref() == Some(value))
-}
-
-/// A variable of the environment that a process was started with; `None` also when we may not look at it.
-pub fn variable(pid: u32, name: &str) -> Option<String> {
-    let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
-    let value = environment
-        .split(|byte| *byte == 0)
-        .find_map(|variable| variable.strip_prefix(name.as_bytes())?.strip_prefix(b"="))?;
-    String::from_utf8(value.to_vec()).ok()
-}
-
-/// Whether anything alive is left of the group that process `leader` with this start mark led.
-pub fn group_is_alive(leader: u32, start: u64) -> bool {
-    // While a member lives, the kernel gives the group's number to no new process. A leader with another start
-    // mark therefore means that the group is gone and its number belongs to a stranger.
-    if Stat::read(leader).is_some_and(|stat| stat.start != start) {
-        return false;
+impl Processes for Here {
+    fn start_mark(pid: u32) -> Option<u64> {
+        let stat = Stat::read(pid)?;
+        stat.alive.then_some(stat.start)
     }
-    pids().filter_map(Stat::read).any(|stat| stat.alive && stat.group == leader)
-}
 
-/// Asks every process of a group to end.
-pub fn terminate_group(leader: u32) -> io::Result<()> {
-    signal_group(leader, Signal::TERM)
-}
+    fn start_mark_of_child(pid: u32) -> Option<u64> {
+        Stat::read(pid).map(|stat| stat.start)
+    }
 
-/// Ends every process of a group.
-pub fn kill_group(leader: u32) -> io::Result<()> {
-    signal_group(leader, Signal::KILL)
-}
+    fn leaders_with_variable(name: &str, value: &str) -> Vec<u32> {
+        let leads = |pid: u32| Stat::read(pid).is_some_and(|stat| stat.alive && stat.group == pid);
+        pids().filter(|pid| leads(*pid) && Self::variable(*pid, name).as_deref() == Some(value)).collect()
+    }
 
-/// Makes the command lead a process group of its own, so that it outlives the agent and its children can be found.
-pub fn own_group(command: &mut Command) {
-    command.process_group(0);
-}
+    fn group_has_variable(leader: u32, name: &str, value: &str) -> bool {
+        let belongs = |pid: u32| Stat::read(pid).is_some_and(|stat| stat.alive && stat.group == leader);
+        pids().any(|pid| belongs(pid) && Self::variable(pid, name).as_deref() == Some(value))
+    }
 
-/// The program file of a living process: the very file, also when its name is gone or names another one.
-pub fn open_program(pid: u32) -> io::Result<File> {
-    File::open(format!("/proc/{pid}/exe"))
-}
+    fn variable(pid: u32, name: &str) -> Option<String> {
+        let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+        let value = environment
+            .split(|byte| *byte == 0)
+            .find_map(|variable| variable.strip_prefix(name.as_bytes())?.strip_prefix(b"="))?;
+        String::from_utf8(value.to_vec()).ok()
+    }
 
-/// Points the link `link` at `target`, in one step: at any moment it is the old one or the new one.
-pub fn switch_link(link: &Path, target: &Path) -> io::Result<()> {
-    let temporary = link.with_extension("new");
-    remove_link(&temporary)?;
-    std::os::unix::fs::symlink(target, &temporary)?;
-    fs::rename(&temporary, link)?;
-    sync_parent(link)
-}
+    fn group_is_alive(leader: u32, start: u64) -> bool {
+        // While a member lives, the kernel gives the group's number to no new process. A leader with another start
+        // mark therefore means that the group is gone and its number belongs to a stranger.
+        if Stat::read(leader).is_some_and(|stat| stat.start != start) {
+            return false;
+        }
+        pids().filter_map(Stat::read).any(|stat| stat.alive && stat.group == leader)
+    }
 
-/// Makes a symbolic link.
-pub fn make_link(link: &Path, target: &str) -> io::Result<()> {
-    std::os::unix::fs::symlink(target, link)
-}
+    fn terminate_group(leader: u32) -> io::Result<()> {
+        signal_group(leader, Signal::TERM)
+    }
 
-/// Removes a link; one that is not there is fine.
-pub fn remove_link(link: &Path) -> io::Result<()> {
-    match fs::remove_file(link) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+    fn kill_group(leader: u32) -> io::Result<()> {
+        signal_group(leader, Signal::KILL)
+    }
+
+    fn terminate(pid: u32) -> io::Result<()> {
+        signal_one(pid, Signal::TERM)
+    }
+
+    fn kill(pid: u32) -> io::Result<()> {
+        signal_one(pid, Signal::KILL)
+    }
+
+    fn ask_to_reload(pid: u32) -> io::Result<()> {
+        Ok(kill_process(number(pid)?, Signal::HUP)?)
+    }
+
+    fn own_group(command: &mut Command) {
+        command.process_group(0);
+    }
+
+    fn detach(command: &mut Command) {
+        // A group of its own gets no SIGINT from the terminal; its SIGHUP goes to the foreground group only, and to the
+        // leader of the session, which this is not.
+        command.process_group(0);
+    }
+
+    fn open_program(pid: u32) -> io::Result<File> {
+        File::open(format!("/proc/{pid}/exe"))
     }
 }
 
-/// Tells an agent to read its settings again.
-pub fn ask_to_reload(pid: u32) -> io::Result<()> {
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-    let pid = pid.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-    Ok(rustix::process::kill_process(pid, Signal::HUP)?)
-}
+impl Files for Here {
+    fn switch_link(link: &Path, target: &Path) -> io::Result<()> {
+        let temporary = link.with_extension("new");
+        Self::remove_link(&temporary)?;
+        std::os::unix::fs::symlink(target, &temporary)?;
+        fs::rename(&temporary, link)?;
+        Self::sync_parent(link)
+    }
 
-/// Makes what was renamed, made or removed beside `path` durable.
-pub fn sync_parent(path: &Path) -> io::Result<()> {
-    match path.parent() {
-        Some(parent) => File::open(parent)?.sync_all(),
-        None => Ok(()),
+    fn link_target(link: &Path) -> io::Result<PathBuf> {
+        fs::read_link(link)
+    }
+
+    fn make_link(link: &Path, target: &str) -> io::Result<()> {
+        std::os::unix::fs::symlink(target, link)
+    }
+
+    fn remove_link(link: &Path) -> io::Result<()> {
+        match fs::remove_file(link) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn sync_parent(path: &Path) -> io::Result<()> {
+        match path.parent() {
+            Some(parent) => File::open(parent)?.sync_all(),
+            None => Ok(()),
+        }
+    }
+
+    fn sync_file_system(folder: &Path) -> io::Result<()> {
+        rustix::fs::syncfs(File::open(folder)?).map_err(io::Error::from)
+    }
+
+    fn create_file(path: &Path, executable: bool) -> io::Result<File> {
+        let mode = if executable { 0o755 } else { 0o644 };
+        fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path)
+    }
+
+    fn create_private_folder(path: &Path) -> io::Result<()> {
+        fs::create_dir_all(path)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700))
+    }
+
+    fn is_open_to_others(path: &Path) -> io::Result<bool> {
+        Ok(fs::metadata(path)?.permissions().mode() & 0o077 != 0)
+    }
+
+    fn is_executable(path: &Path) -> bool {
+        fs::metadata(path).is_ok_and(|facts| facts.is_file() && facts.permissions().mode() & 0o100 != 0)
+    }
+
+    fn free_bytes(path: &Path) -> io::Result<u64> {
+        let facts = rustix::fs::statvfs(path)?;
+        Ok(facts.f_bavail.saturating_mul(facts.f_frsize))
+    }
+
+    fn volume_bytes(path: &Path) -> io::Result<u64> {
+        let facts = rustix::fs::statvfs(path)?;
+        Ok(facts.f_blocks.saturating_mul(facts.f_frsize))
+    }
+
+    fn is_disk_full(error: &io::Error) -> bool {
+        matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
     }
 }
 
-/// Makes the whole file system of `folder` durable: cheaper than one call for each of many files.
-pub fn sync_file_system(folder: &Path) -> io::Result<()> {
-    rustix::fs::syncfs(File::open(folder)?).map_err(io::Error::from)
+impl Host for Here {
+    fn boot_id() -> String {
+        fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
+    }
+
+    fn resident_bytes() -> u64 {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kilobytes = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+        kilobytes.unwrap_or(0).saturating_mul(1024)
+    }
+
+    fn is_superuser() -> bool {
+        rustix::process::geteuid().is_root()
+    }
+
+    fn default_prefix() -> Option<PathBuf> {
+        if Self::is_superuser() {
+            return Some("/opt/muster".into());
+        }
+        settings::environment("HOME").map(|home| Path::new(&home).join(".muster"))
+    }
+
+    fn send_datagram(address: &str, text: &str) -> io::Result<()> {
+        let address = match address.strip_prefix('@') {
+            Some(name) => SocketAddr::from_abstract_name(name)?,
+            None => SocketAddr::from_pathname(address)?,
+        };
+        let socket = UnixDatagram::unbound()?;
+        socket.set_nonblocking(true)?;
+        socket.send_to_addr(text.as_bytes(), &address).map(drop)
+    }
 }
 
-/// Makes a new file: readable by all and, when asked for, executable; never with special bits.
-pub fn create_file(path: &Path, executable: bool) -> io::Result<File> {
-    let mode = if executable { 0o755 } else { 0o644 };
-    fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path)
+/// The signals of this process.
+pub struct Wishes {
+    terminate: UnixSignal,
+    interrupt: UnixSignal,
+    hangup: UnixSignal,
 }
 
-/// Makes a folder, and those above it, that only this user may look into.
-pub fn create_private_folder(path: &Path) -> io::Result<()> {
-    fs::create_dir_all(path)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o700))
-}
+impl Wishes {
+    /// Listens from now on: no signal is lost between two calls of [`Wishes::next`].
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
 
-/// Whether users other than the owner may read or change a file.
-pub fn is_open_to_others(path: &Path) -> io::Result<bool> {
-    Ok(fs::metadata(path)?.permissions().mode() & 0o077 != 0)
-}
-
-/// Whether a file may be executed by its owner.
-pub fn is_executable(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|facts| facts.is_file() && facts.permissions().mode() & 0o100 != 0)
-}
-
-/// Bytes that this user may still write to the volume of `path`.
-pub fn free_bytes(path: &Path) -> io::Result<u64> {
-    let facts = rustix::fs::statvfs(path)?;
-    Ok(facts.f_bavail.saturating_mul(facts.f_frsize))
-}
-
-/// Size of the volume of `path` in bytes.
-pub fn volume_bytes(path: &Path) -> io::Result<u64> {
-    let facts = rustix::fs::statvfs(path)?;
-    Ok(facts.f_blocks.saturating_mul(facts.f_frsize))
-}
-
-/// Whether an error says that the disk (or this user's share of it) is full.
-pub fn is_disk_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-}
-
-/// Resident memory of this process in bytes.
-pub fn resident_bytes() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kilobytes = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
-    kilobytes.unwrap_or(0).saturating_mul(1024)
+    /// Waits for the next. Cancel-safe: a signal that was not taken stays.
+    pub async fn next(&mut self) -> Wish {
+        tokio::select! {
+            _ = self.terminate.recv() => Wish::End,
+            _ = self.interrupt.recv() => Wish::End,
+            _ = self.hangup.recv() => Wish::Reload,
+        }
+    }
 }
 
 fn signal_group(leader: u32, signal: Signal) -> io::Result<()> {
-    let pid = i32::try_from(leader).ok().and_then(Pid::from_raw);
-    let pid = pid.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-    match kill_process_group(pid, signal) {
+    none_is_fine(kill_process_group(number(leader)?, signal))
+}
+
+fn signal_one(pid: u32, signal: Signal) -> io::Result<()> {
+    none_is_fine(kill_process(number(pid)?, signal))
+}
+
+fn number(pid: u32) -> io::Result<Pid> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    pid.ok_or_else(|| io::ErrorKind::InvalidInput.into())
+}
+
+fn none_is_fine(signalled: rustix::io::Result<()>) -> io::Result<()> {
+    match signalled {
         // Nobody is left.
         Err(Errno::SRCH) => Ok(()),
         other => other.map_err(io::Error::from),
@@ -207,6 +266,7 @@ impl Stat {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::platform::*;
 
     #[test]
     fn a_process_has_a_mark_while_it_lives_and_none_as_a_zombie() {

@@ -106,6 +106,22 @@ impl Host {
         self.spawn(command);
     }
 
+    /// Starts the agent with these variables in its environment.
+    #[track_caller]
+    pub fn run_with_environment(&mut self, variables: &[(&str, &str)]) {
+        let mut command = Command::new(&self.programs.agent);
+        command.envs(variables.iter().copied());
+        self.spawn(command);
+    }
+
+    /// Runs `muster-agent ARGS --prefix DIR` to its end.
+    #[track_caller]
+    pub fn agent(&self, args: &[&str]) -> Output {
+        let mut command = Command::new(&self.programs.agent);
+        command.args(args).arg("--prefix").arg(&self.prefix);
+        Output::of(command, COMMAND_DEADLINE)
+    }
+
     #[track_caller]
     fn spawn(&mut self, mut command: Command) {
         assert!(self.agent.is_none(), "the agent of {} runs already", self.name);
@@ -245,4 +261,6 @@ fn start_mark(pid: i32) -> Option<u64> {
 }
 
 const ENROL_DEADLINE: Duration = Duration::from_secs(60);
+/// Stopping a service may take as long as the agent's own grace, and longer on a busy machine.
+const COMMAND_DEADLINE: Duration = Duration::from_secs(90);
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
