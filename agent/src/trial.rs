@@ -250,8 +250,8 @@ fn text(path: &Path) -> Result<String, TrialError> {
     fs::read_to_string(path).map_err(|source| TrialError::Read { path: path.to_owned(), source })
 }
 
-/// `FILE.refused`.
-fn beside(path: &Path) -> PathBuf {
+/// Where a refused file is kept: `FILE.refused`.
+pub fn beside(path: &Path) -> PathBuf {
     let mut name = path.to_owned().into_os_string();
     name.push(".refused");
     name.into()

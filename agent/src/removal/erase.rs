@@ -8,6 +8,7 @@ use crate::hands::files;
 use crate::places::Prefix;
 use crate::platform;
 use crate::service;
+use crate::trial::beside;
 use muster_runtime::failure::Failure;
 use muster_runtime::faults;
 use std::fs::{self, OpenOptions};
@@ -28,7 +29,13 @@ pub fn erase(prefix: &Prefix, removal: &mut Removal) -> Result<(), Failure> {
         }
     }
     faults::point("uninstall.after_identity");
-    guard.remove(&prefix.settings())?;
+    // Settings may hold or name a proxy's password; so may those that were refused, and the record of both.
+    for path in [prefix.trial(), prefix.proxy_password(), prefix.settings()] {
+        guard.shred_file(&beside(&path))?;
+        guard.remove(&beside(&path))?;
+        guard.shred_file(&path)?;
+        guard.remove(&path)?;
+    }
     for entry in guard.entries(&prefix.state())? {
         if ![&record, &lock, &standing, &service].contains(&&entry) {
             guard.remove(&entry)?;
@@ -125,19 +132,24 @@ impl Guard {
     /// disks that write elsewhere every time this is no guarantee; the certificate is revoked by the server.
     fn shred(&self, folder: &Path) -> Result<(), Failure> {
         for path in self.entries(folder)? {
-            let Ok(facts) = fs::symlink_metadata(&path) else { continue };
-            if facts.is_file() {
-                let zeros = vec![0; usize::try_from(facts.len().min(SHREDDED_BYTES_MAX)).unwrap_or(0)];
-                let overwritten = OpenOptions::new().write(true).open(&path).and_then(|mut file| {
-                    file.write_all(&zeros)?;
-                    file.sync_all()
-                });
-                if let Err(error) = overwritten {
-                    tracing::warn!(%error, path = %path.display(), "it was not overwritten before it is removed");
-                }
-            }
+            self.shred_file(&path)?;
         }
         self.remove(folder)
+    }
+
+    /// Overwrites a file; what is none is left alone.
+    fn shred_file(&self, path: &Path) -> Result<(), Failure> {
+        self.check(path)?;
+        let Some(facts) = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file) else { return Ok(()) };
+        let zeros = vec![0; usize::try_from(facts.len().min(SHREDDED_BYTES_MAX)).unwrap_or(0)];
+        let overwritten = OpenOptions::new().write(true).open(path).and_then(|mut file| {
+            file.write_all(&zeros)?;
+            file.sync_all()
+        });
+        if let Err(error) = overwritten {
+            tracing::warn!(%error, path = %path.display(), "it was not overwritten before it is removed");
+        }
+        Ok(())
     }
 }
 
@@ -156,7 +168,11 @@ mod tests {
             fs::create_dir_all(made).unwrap();
         }
         fs::write(prefix.identity().join("key.pem"), "secret").unwrap();
-        fs::write(prefix.settings(), "").unwrap();
+        for path in [prefix.settings(), prefix.proxy_password()] {
+            fs::write(&path, "secret").unwrap();
+            fs::write(beside(&path), "secret").unwrap();
+        }
+        fs::write(prefix.trial(), "secret").unwrap();
         Removal::new(false, None).write(&prefix).unwrap();
         prefix
     }

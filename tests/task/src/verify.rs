@@ -5,6 +5,7 @@ mod packages;
 mod python;
 mod report;
 mod shell;
+mod windows;
 
 use std::fs;
 use std::process::ExitCode;
@@ -35,6 +36,8 @@ enum Action {
     Python,
     /// shellcheck on every shell script, where it is installed.
     Shellcheck,
+    /// A check for Windows, where the packages for it are installed and it was asked for.
+    Windows,
     /// Every fuzz target for some seconds.
     Fuzz,
 }
@@ -74,6 +77,7 @@ pub const STEPS: &[Step] = &[
         }],
     },
     Step { name: "shell", claim: "shellcheck finds nothing", actions: &[Action::Shellcheck] },
+    Step { name: "windows", claim: "the agent type-checks for Windows", actions: &[Action::Windows] },
     Step { name: "fuzz", claim: "no fuzz target finds a fault", actions: &[Action::Fuzz] },
 ];
 
@@ -90,7 +94,7 @@ pub fn run(tree: &Tree, only: &[&str], fuzz_seconds: Option<u32>) -> Result<Exit
     for step in chosen {
         say(&format!("==> {}: {}", step.name, step.claim));
         let start = Instant::now();
-        let done = run_step(tree, step, fuzz_seconds.unwrap_or(fuzz::SECONDS));
+        let done = run_step(tree, step, only.contains(&step.name), fuzz_seconds.unwrap_or(fuzz::SECONDS));
         let outcome = match &done {
             Ok(outcome) => outcome.clone(),
             Err(_) => Outcome::Failed,
@@ -111,7 +115,7 @@ pub fn run(tree: &Tree, only: &[&str], fuzz_seconds: Option<u32>) -> Result<Exit
     })
 }
 
-fn run_step(tree: &Tree, step: &Step, fuzz_seconds: u32) -> Result<Outcome, String> {
+fn run_step(tree: &Tree, step: &Step, asked: bool, fuzz_seconds: u32) -> Result<Outcome, String> {
     let mut outcome = Outcome::Passed;
     for action in step.actions {
         match action {
@@ -127,6 +131,7 @@ fn run_step(tree: &Tree, step: &Step, fuzz_seconds: u32) -> Result<Outcome, Stri
             Action::Packages => outcome = packages::prepare()?,
             Action::Python => outcome = python::prepare(tree)?,
             Action::Shellcheck => outcome = shell::check(tree.root())?,
+            Action::Windows => outcome = windows::check(tree, asked)?,
             Action::Fuzz => outcome = fuzz::run(tree, fuzz_seconds)?,
         }
     }
@@ -175,6 +180,11 @@ fn by_hand(tree: &Tree, action: &Action) -> String {
             format!("python3 -m venv '{folder}' && '{folder}/bin/python' -m pip install -r {}", python::REQUIREMENTS)
         }
         Action::Shellcheck => format!("shellcheck {}", shell::PATTERNS),
+        Action::Windows => {
+            let folder = tree.target().join("windows");
+            let variables = windows::ENVIRONMENT.map(|(name, value)| format!("{name}={value}")).join(" ");
+            format!("CARGO_TARGET_DIR='{}' {variables} /usr/bin/cargo {}", folder.display(), windows::ARGUMENTS)
+        }
         Action::Fuzz => format!("cargo +nightly fuzz run --fuzz-dir {} --sanitizer none NAME", fuzz::FOLDER),
     }
 }
