@@ -78,7 +78,7 @@ fn an_agent_killed_at_any_moment_of_its_removal_finishes_it_at_the_next_start() 
         deploy(&fleet, &host, VERSION);
         host.kill();
         host.run_with_fault(point);
-        let job = host.name().to_owned();
+        let job = format!("go-{}", host.name());
         order(&fleet, &host, &job, true);
         let status = host.wait_for_end(SOON);
         assert_eq!(status.signal(), Some(SIGKILL), "{point}: {status}");

@@ -57,7 +57,7 @@ impl Host {
         let mut command = inside(network.as_deref(), &programs.agent);
         command.arg("enrol").arg("--prefix").arg(&prefix).args(["--server", &server]).args(more);
         command.args(["--name", name]).arg("--ca").arg(&ca).arg("--token-file").arg(&token_file);
-        let output = Output::of(command, ENROL_DEADLINE);
+        let output = Output::of(command, AGENT_DEADLINE);
         let log = fleet.log_file(name);
         (Self { name: name.to_owned(), prefix, log, programs, network, agent: None }, output)
     }
@@ -88,7 +88,7 @@ impl Host {
         let mut command = Command::new(&self.programs.agent);
         command.args(["enrol", "--force", "--name", &self.name, "--server", &fleet.address().to_string()]);
         command.arg("--prefix").arg(&self.prefix).arg("--ca").arg(&ca).arg("--token-file").arg(&token_file);
-        Output::of(command, ENROL_DEADLINE)
+        Output::of(command, AGENT_DEADLINE)
     }
 
     /// Starts the agent.
@@ -114,14 +114,6 @@ impl Host {
         self.spawn(command);
     }
 
-    /// Runs `muster-agent ARGS --prefix DIR` to its end.
-    #[track_caller]
-    pub fn agent(&self, args: &[&str]) -> Output {
-        let mut command = Command::new(&self.programs.agent);
-        command.args(args).arg("--prefix").arg(&self.prefix);
-        Output::of(command, COMMAND_DEADLINE)
-    }
-
     #[track_caller]
     fn spawn(&mut self, mut command: Command) {
         assert!(self.agent.is_none(), "the agent of {} runs already", self.name);
@@ -134,7 +126,7 @@ impl Host {
     pub fn agent(&self, args: &[&str]) -> Output {
         let mut command = inside(self.network.as_deref(), &self.programs.agent);
         command.args(args).arg("--prefix").arg(&self.prefix);
-        Output::of(command, ENROL_DEADLINE)
+        Output::of(command, AGENT_DEADLINE)
     }
 
     /// Ends the agent with SIGKILL. Its components stay.
@@ -260,7 +252,6 @@ fn start_mark(pid: i32) -> Option<u64> {
     stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
 }
 
-const ENROL_DEADLINE: Duration = Duration::from_secs(60);
 /// Stopping a service may take as long as the agent's own grace, and longer on a busy machine.
-const COMMAND_DEADLINE: Duration = Duration::from_secs(90);
+const AGENT_DEADLINE: Duration = Duration::from_secs(90);
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
