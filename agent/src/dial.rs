@@ -33,7 +33,7 @@ const STEP_DEADLINE: Duration = Duration::from_secs(10);
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
     /// The system does not know the name.
-    #[error("the name {host} is not known: {source}; is DNS right on this host?")]
+    #[error("the name {host} is not known; is DNS right on this host?: {source}")]
     Lookup {
         /// The name, of the server or of the proxy.
         host: String,
@@ -55,7 +55,7 @@ pub enum DialError {
         server: Server,
     },
     /// No TCP connection to the proxy.
-    #[error("cannot connect to the proxy {proxy}: {source}; check the setting `proxy`")]
+    #[error("cannot connect to the proxy {proxy}; check the setting `proxy`: {source}")]
     ConnectProxy {
         /// The proxy.
         proxy: ProxyUrl,

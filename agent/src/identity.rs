@@ -53,13 +53,18 @@ impl Identity {
         prefix.identity().join(CERTIFICATE).exists() || waiting(prefix).join(CERTIFICATE).exists()
     }
 
+    /// That this host is not enrolled.
+    pub fn missing(prefix: &Prefix) -> Failure {
+        let root = prefix.root().display();
+        Failure::local(format!(
+            "{root} is not enrolled; run `muster-agent enrol`, or the script of `muster connector add`"
+        ))
+    }
+
     /// Reads and checks the identity.
     pub fn load(prefix: &Prefix) -> Result<Self, Failure> {
         if !Self::exists(prefix) {
-            let root = prefix.root().display();
-            return Err(Failure::local(format!(
-                "{root} is not enrolled; run `muster-agent enrol`, or the script of `muster connector add`"
-            )));
+            return Err(Self::missing(prefix));
         }
         complete_swap(prefix)?;
         let folder = prefix.identity();

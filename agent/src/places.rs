@@ -24,8 +24,11 @@ pub struct Prefix(PathBuf);
 pub struct Home(PathBuf);
 
 impl Prefix {
-    /// The prefix at `path`, made absolute: components are started in other folders.
+    /// The prefix at `path`, made absolute: components are started in other folders. It need not be there.
     pub fn new(path: &Path) -> std::io::Result<Self> {
+        if path.is_file() {
+            return Err(std::io::Error::other("it is a file; name the folder of the agent"));
+        }
         std::path::absolute(path).map(Self)
     }
 

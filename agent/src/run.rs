@@ -217,6 +217,9 @@ pub fn reload(prefix: &Prefix) -> Result<String, Failure> {
 }
 
 fn read_settings(prefix: &Prefix) -> Result<Settings, Failure> {
+    if !prefix.settings().exists() && !Identity::exists(prefix) {
+        return Err(Identity::missing(prefix));
+    }
     Settings::read(prefix)
         .map_err(|error| Failure::local_because(format!("{} cannot be used", prefix.settings().display()), error))
 }

@@ -125,7 +125,7 @@ impl Settings {
         let verify_interval = file.take("verify_interval_s", VERIFY_INTERVAL, seconds(1, 24 * 3600));
         let confirm_within = file.take("confirm_within_s", SETTINGS_TRIAL, seconds(1, 24 * 3600));
         for (key, is_missing, example) in
-            [("server", server.is_none(), "\"muster.example.org:8443\""), ("name", name.is_none(), "\"host-1\"")]
+            [("server", !file.has("server"), "\"muster.example.org:8443\""), ("name", !file.has("name"), "\"host-1\"")]
         {
             if is_missing {
                 file.problem(key, None, format!("is needed, for example {key} = {example}; `enrol` writes it"));
@@ -289,7 +289,6 @@ mod tests {
             "log_level",
             "telemetry_interval_s",
             "server",
-            "name",
             "colour",
         ];
         assert_eq!(keys, expected);

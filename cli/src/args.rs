@@ -27,6 +27,7 @@ pub use upgrade::{ActionsArgs, UpgradeArgs, WatchArgs};
 
 use clap::{Args, Parser, Subcommand};
 use muster_wire::id::PersonName;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 /// Enrols hosts, and deploys and upgrades the components on them.
@@ -75,6 +76,11 @@ pub enum Command {
     Restore(RestoreArgs),
     /// Show the whole life of a component with a server and three agents on this machine
     Demo(DemoArgs),
+}
+
+/// A number of things, days or seconds.
+fn at_least_one(text: &str) -> Result<NonZeroU32, &'static str> {
+    text.parse().map_err(|_| "write a whole number, at least 1")
 }
 
 /// Where the server's files are.

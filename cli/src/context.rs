@@ -117,7 +117,7 @@ impl Context {
         match names.as_slice() {
             [only] => Ok(only.clone()),
             [] => Err(CliError::local(format!(
-                "{} holds no operator certificate; make one with `muster cert issue --policy operator --out {0}`",
+                "{} holds no operator certificate; make one with `muster cert issue --name admin --policy operator --out {0}`",
                 folder.display()
             ))),
             several if several.iter().any(|name| name == "admin") => Ok("admin".to_owned()),

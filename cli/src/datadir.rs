@@ -56,7 +56,10 @@ impl DataDir {
                 data.root.display()
             ))),
             Err(error) => {
-                let message = format!("cannot look into the data folder {}", data.root.display());
+                let message = format!(
+                    "cannot look into the data folder {}; name the folder that `muster init` made",
+                    data.root.display()
+                );
                 Err(CliError::local_because(message, error))
             }
         }
@@ -75,7 +78,12 @@ impl DataDir {
         }
         match fs::read_dir(&data.root) {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(CliError::local_because(format!("cannot use {shown} as data folder"), error)),
+            Err(error) => {
+                return Err(CliError::local_because(
+                    format!("{shown} cannot be the data folder; choose a new or empty folder"),
+                    error,
+                ));
+            }
             Ok(entries) => {
                 let foreign = entries.flatten().map(|e| e.file_name()).find(|n| !OWN_NAMES.iter().any(|own| n == own));
                 if let Some(foreign) = foreign {

@@ -52,9 +52,13 @@ impl Package {
 fn read_recipe(dir: &Path) -> Result<Recipe, CliError> {
     let path = dir.join(RECIPE_FILE);
     let mut text = String::new();
-    File::open(&path)
-        .and_then(|file| file.take(RECIPE_BYTES_MAX as u64 + 1).read_to_string(&mut text))
-        .map_err(|error| CliError::local_because(format!("cannot read the recipe {}", path.display()), error))?;
+    File::open(&path).and_then(|file| file.take(RECIPE_BYTES_MAX as u64 + 1).read_to_string(&mut text)).map_err(
+        |error| {
+            let shown = path.display();
+            let next = "name the folder of one version, with component.toml in it";
+            CliError::local_because(format!("cannot read the recipe {shown}; {next}"), error)
+        },
+    )?;
     Recipe::parse(&text)
         .map_err(|error| CliError::local_because(format!("the recipe in {} cannot be used", dir.display()), error))
 }

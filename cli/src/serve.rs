@@ -202,8 +202,9 @@ async fn bind(
         (Some(_), None) => None,
         (None, None) => settings.mqtt_listen,
     };
-    let open =
-        async |address| bridge.bind(address).await.map_err(|error| CliError::local_because("cannot serve", error));
+    let open = async |address| {
+        bridge.bind(address).await.map_err(|error| CliError::local_because("the port did not open", error))
+    };
     let first = open(options.listen.unwrap_or(settings.listen)).await?;
     let second = match second {
         Some(address) => Some(open(address).await?),

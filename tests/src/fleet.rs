@@ -116,6 +116,11 @@ impl Fleet {
         self.address.expect("the server was started once")
     }
 
+    /// Where MQTT and HTTPS are served, if the server was started once.
+    pub fn known_address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
     /// Everything of this fleet lies here.
     pub fn root(&self) -> &Path {
         &self.root

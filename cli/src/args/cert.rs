@@ -1,6 +1,6 @@
 //! `muster cert`.
 
-use super::{DataArgs, OperatorArgs};
+use super::{DataArgs, OperatorArgs, at_least_one};
 use clap::{Args, Subcommand, ValueEnum};
 use muster_certs::identity::Role;
 use muster_wire::id::ThingName;
@@ -25,7 +25,7 @@ pub struct CertIssueArgs {
     #[arg(long, value_name = "N")]
     pub name: String,
     /// How many
-    #[arg(long, value_name = "K")]
+    #[arg(long, value_name = "K", value_parser = at_least_one)]
     pub count: Option<NonZeroU32>,
     /// What the holder may do
     #[arg(long, value_name = "POLICY")]
@@ -34,7 +34,7 @@ pub struct CertIssueArgs {
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
     /// Validity [default: 30 for connectors, 365 for others]
-    #[arg(long, value_name = "DAYS")]
+    #[arg(long, value_name = "DAYS", value_parser = at_least_one)]
     pub days: Option<NonZeroU32>,
     /// Print JSON
     #[arg(long)]

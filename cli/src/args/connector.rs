@@ -1,6 +1,6 @@
 //! `muster connector`.
 
-use super::{ConnectorEditArgs, ListingArgs, OperatorArgs};
+use super::{ConnectorEditArgs, ListingArgs, OperatorArgs, at_least_one};
 use clap::{Args, Subcommand};
 use muster_wire::admin::Selector;
 use muster_wire::id::{PoolName, SiteName, ThingName};
@@ -96,7 +96,7 @@ pub struct ConnectorRemoveArgs {
     #[arg(long, requires = "uninstall")]
     pub purge: bool,
     /// With --uninstall: longest time to wait for the agent
-    #[arg(long, value_name = "SECONDS", default_value = "120", requires = "uninstall")]
+    #[arg(long, value_name = "SECONDS", default_value = "120", requires = "uninstall", value_parser = at_least_one)]
     pub timeout: NonZeroU32,
     /// With --uninstall: remove it from the fleet also when the agent does not answer
     #[arg(long, requires = "uninstall")]

@@ -336,7 +336,11 @@ pub struct TemplateDeleteArgs {
 /// Reads a word of the API, in capital letters or not, with `-` for `_`.
 fn spelled<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
     let word = text.to_ascii_uppercase().replace('-', "_");
-    serde_json::from_value(serde_json::Value::String(word)).map_err(|error| error.to_string())
+    serde_json::from_value(serde_json::Value::String(word)).map_err(|error| {
+        // Serde says it for programmers: "unknown variant `X`, expected one of `A`, `B`".
+        let known = error.to_string().replace('`', "");
+        known.split_once("expected ").map_or(known.clone(), |(_, known)| format!("write {known}"))
+    })
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {

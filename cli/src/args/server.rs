@@ -30,10 +30,10 @@ pub struct ServeArgs {
     #[command(flatten)]
     pub data: DataArgs,
     /// Address of the port for MQTT and HTTPS; port 0 picks a free one [default: server.listen in muster.toml]
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = to_listen_on)]
     pub listen: Option<SocketAddr>,
     /// Address of the second port, for MQTT only [default: server.mqtt_listen in muster.toml]
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = to_listen_on)]
     pub mqtt_listen: Option<SocketAddr>,
     /// Check the settings and stop
     #[arg(long)]
@@ -51,4 +51,8 @@ pub struct DemoArgs {
     /// Keep the data, prefixes and logs in this new or empty folder
     #[arg(long, value_name = "DIR")]
     pub keep: Option<PathBuf>,
+}
+
+fn to_listen_on(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "write an IP address and a port, for example 0.0.0.0:8443 or [::]:8443")
 }

@@ -1,6 +1,6 @@
 //! `muster upgrade`, `muster actions` and `muster watch`.
 
-use super::OperatorArgs;
+use super::{OperatorArgs, at_least_one};
 use clap::Args;
 use muster_wire::admin::Selector;
 use muster_wire::id::{ComponentName, TargetId, ThingName, Version};
@@ -22,7 +22,7 @@ pub struct UpgradeArgs {
     #[arg(long)]
     pub wait: bool,
     /// How long to wait
-    #[arg(long, value_name = "SECONDS", default_value = "600", requires = "wait")]
+    #[arg(long, value_name = "SECONDS", default_value = "600", requires = "wait", value_parser = at_least_one)]
     pub timeout: NonZeroU32,
     #[command(flatten)]
     pub operator: OperatorArgs,
@@ -43,10 +43,10 @@ pub struct ActionsArgs {
 #[derive(Debug, Args)]
 pub struct WatchArgs {
     /// Stop after so many messages
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub count: Option<NonZeroU32>,
     /// Stop after so many seconds
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", value_parser = at_least_one)]
     pub seconds: Option<NonZeroU32>,
     #[command(flatten)]
     pub operator: OperatorArgs,

@@ -193,6 +193,10 @@ fn read_document(path: &Path) -> Result<JobDocument, CliError> {
             text.len()
         )));
     }
-    serde_json::from_slice(&text)
-        .map_err(|error| CliError::local_because(format!("the job document {file} is not a JSON object"), error))
+    serde_json::from_slice(&text).map_err(|error| {
+        CliError::local_because(
+            format!("the job document {file} is not a JSON object such as {{\"operation\": \"reboot\"}}"),
+            error,
+        )
+    })
 }

@@ -72,7 +72,11 @@ impl ConnectorRemoveArgs {
             let question = UninstallConnector { name: self.name.clone(), wish };
             let progress: UninstallProgress = operator.call(Verb::ConnectorUninstall, &question).await?;
             if progress.job.is_none() {
-                return self.given_up(format!("{} since {}", spelling(&progress.link), progress.link_since));
+                let since = progress.link_since;
+                return self.given_up(match progress.link {
+                    LinkStatus::Never => format!("it has not connected since it was added at {since}"),
+                    link => format!("it is {} since {since}", spelling(&link)),
+                });
             }
             let news = standing(&progress);
             if news != told {

@@ -176,7 +176,12 @@ impl Desk<'_, '_> {
         }
         if expected.is_some_and(|expected| expected != before.version_number) {
             let found = before.version_number;
-            return conflict(format!("expected version {} but found version {found}", expected.unwrap_or_default()));
+            let expected = expected.unwrap_or_default();
+            return conflict(format!(
+                "expected version {expected} but found version {found}; look at it again with `muster job executions {} \
+                 --thing {}`",
+                before.job_id, self.thing
+            ));
         }
         match job::apply(before, &Event::Cancel { force }, self.batch.now) {
             Ok(mut after) => {

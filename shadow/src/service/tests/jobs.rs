@@ -193,7 +193,13 @@ fn j18_one_execution_is_canceled_and_deleted() {
     let refused = order(&mut rig, "job-execution-cancel", json!({})).unwrap_err();
     assert_eq!(refused, ("conflict".into(), "a has started job j; `--force` cancels it all the same".into()));
     let refused = order(&mut rig, "job-execution-cancel", json!({ "force": true, "expected_version": 7 })).unwrap_err();
-    assert_eq!(refused, ("conflict".into(), "expected version 7 but found version 2".into()));
+    assert_eq!(
+        refused,
+        (
+            "conflict".into(),
+            "expected version 7 but found version 2; look at it again with `muster job executions j --thing a`".into()
+        )
+    );
     assert_eq!(order(&mut rig, "job-execution-delete", json!({})).unwrap_err().0, "conflict");
     let details = json!({ "force": true, "expected_version": 2, "status_details": { "why": "spare" } });
     let done = order(&mut rig, "job-execution-cancel", details).unwrap();
@@ -457,7 +463,7 @@ fn jobs_are_listed_by_status_and_target_and_can_be_changed() {
     assert_eq!(changed["job"]["description"], "faster");
     rig.until_count("two", "Queued", 2);
     let over = rig.operator("job-update", json!({ "job_id": "one", "description": "x" })).unwrap_err();
-    assert_eq!(over.1, "job one is COMPLETED; only a live one is changed");
+    assert_eq!(over.1, "job one is COMPLETED; only a job that is SCHEDULED or IN_PROGRESS can be changed");
     for (request, words) in [
         (json!({ "job_id": "x", "document": {} }), "the job has no targets"),
         (json!({ "job_id": "x", "document": {}, "groups": ["pool=none"] }), "no connector matches pool=none"),

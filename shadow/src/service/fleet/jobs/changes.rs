@@ -31,7 +31,10 @@ impl FleetWorker {
         let job = self.stored_job(&update.job_id)?;
         let status = self.stored_run(&job)?.status();
         if !matches!(status, WholeJobStatus::Scheduled | WholeJobStatus::InProgress) {
-            return refuse(RejectionCode::Conflict, format!("job {} is {status}; only a live one is changed", job.id));
+            return refuse(
+                RejectionCode::Conflict,
+                format!("job {} is {status}; only a job that is SCHEDULED or IN_PROGRESS can be changed", job.id),
+            );
         }
         check_description(update.description.as_deref())?;
         let mut config = job.config.clone();

@@ -131,7 +131,10 @@ impl FleetWorker {
             }
         }
         if self.shared.store.get(key::job(id).as_bytes()).map_err(crate::service::ServiceError::from)?.is_some() {
-            return refuse(RejectionCode::Conflict, format!("a job is called {id} already"));
+            return refuse(
+                RejectionCode::Conflict,
+                format!("a job is called {id} already; choose another id, or delete that one when it is over"),
+            );
         }
         if self.courses.borrow().len() >= JOBS_LIVE_MAX {
             let message = format!("{JOBS_LIVE_MAX} jobs are not over yet; cancel or delete some of them first");
