@@ -78,7 +78,7 @@ fn arguments() {
     }
     for words in [
         &["explode"][..],
-        &["run"],
+        &["run", "--prefix"],
         &["check", "--server", "s:1", "--prefix", "p"],
         &["check", "--before-enrol", "--prefix", "p"],
         &["enrol", "--prefix", "p", "--server", "s:1", "--ca", "c", "--name", "a b"],
@@ -394,6 +394,7 @@ fn agent() {
         let view = fleet.connector("host-1");
         if view["link"] == "online" { Ok(()) } else { Err(view.to_string()) }
     });
+    book.mask(&format!("process {} ", host.agent_pid()), "process {pid} ");
     book.agent(&["run", "--prefix", text(&prefix)]);
     assert!(host.stop().success());
     let settings = prefix.join("agent.toml");
