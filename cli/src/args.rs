@@ -1,5 +1,6 @@
 //! The command line: the whole clap tree, and nothing else.
 
+mod add;
 mod backup;
 mod cert;
 mod component;
@@ -7,14 +8,16 @@ mod connector;
 mod job;
 mod listing;
 mod server;
+mod token;
 mod upgrade;
 
+pub use add::{Choice, ConnectorAddArgs, Shell};
 pub use backup::{BackupArgs, RestoreArgs};
 pub use cert::{CertCommand, CertIssueArgs, CertListArgs, CertRevokeArgs};
 pub use component::{ComponentCommand, ComponentListArgs, ComponentPublishArgs};
 pub use connector::{
-    ConnectorAddArgs, ConnectorCommand, ConnectorDisableArgs, ConnectorEnableArgs, ConnectorListArgs,
-    ConnectorRemoveArgs, ConnectorResolveArgs, ConnectorShowArgs,
+    ConnectorCommand, ConnectorDisableArgs, ConnectorEnableArgs, ConnectorListArgs, ConnectorRemoveArgs,
+    ConnectorResolveArgs, ConnectorShowArgs,
 };
 pub use job::{
     ExecutionCancelArgs, ExecutionCommand, ExecutionDeleteArgs, JobAddTargetsArgs, JobCancelArgs, JobCommand,
@@ -23,6 +26,7 @@ pub use job::{
 };
 pub use listing::{Column, ConnectorEditArgs, ListingArgs, SortKey};
 pub use server::{DemoArgs, InitArgs, ServeArgs};
+pub use token::{AllowlistArgs, TokenCommand, TokenListArgs, TokenRevokeArgs};
 pub use upgrade::{ActionsArgs, UpgradeArgs, WatchArgs};
 
 use clap::{Args, Parser, Subcommand};
@@ -55,6 +59,11 @@ pub enum Command {
     /// Add, list, show, disable and remove connectors
     #[command(subcommand)]
     Connector(ConnectorCommand),
+    /// List and revoke the tokens of install scripts
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Print the hosts and ports that a firewall must let connectors reach
+    Allowlist(AllowlistArgs),
     /// Publish and list components
     #[command(subcommand)]
     Component(ComponentCommand),
@@ -84,7 +93,7 @@ fn at_least_one(text: &str) -> Result<NonZeroU32, &'static str> {
 }
 
 /// Where the server's files are.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct DataArgs {
     /// Data folder of the server
     #[arg(long, env = "MUSTER_DATA", hide_env_values = true, value_name = "DIR")]
@@ -92,7 +101,7 @@ pub struct DataArgs {
 }
 
 /// What every operator command takes.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct OperatorArgs {
     #[command(flatten)]
     pub data: DataArgs,

@@ -15,6 +15,7 @@ mod output;
 mod package;
 mod serve;
 mod settings;
+mod way;
 
 use args::Cli;
 use clap::Parser;

@@ -34,10 +34,26 @@ fn mistakes_end_with_2_and_an_absent_server_with_3() {
     check(&["serve", "--check", "--data", at], 0, "");
     check(&["connector", "list", "--data", at], 3, "muster serve");
     // A port that was free a moment ago: nobody answers there.
+    check(&["allowlist", "--data", at], 0, "");
+    check(&["allowlist", "--data", at, "--static", "--wildcard"], 2, "cannot be used with");
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     fs::write(data.join("server.addr"), format!("{free}\n")).unwrap();
     check(&["connector", "list", "--data", at], 3, "is `muster serve` running?");
-    check(&["connector", "add", "a", "--prefix", "x y", "--data", at], 2, "--prefix x y cannot be used");
+    let add = |more: &[&str], says| {
+        let mut words = vec!["connector", "add", "a", "--data", at];
+        words.extend(more);
+        check(&words, 2, says);
+    };
+    add(&["--prefix", "x y"], "--prefix x y cannot be used");
+    add(&["--prefix", "/opt/m", "--windows"], "a path with a drive");
+    add(&["--proxy", "socks5://p"], "--proxy cannot be used: proxies that are spoken to with socks5");
+    add(&["--no-proxy", "a b"], "--no-proxy cannot be used");
+    add(&["--proxy", "http://p", "--proxy-password-file", at], "cannot read the proxy's password");
+    add(&["--component", "x"], "must be COMPONENT=VERSION");
+    add(&["--component", "x=1", "--component", "x=2"], "one version runs at a time");
+    add(&["--ttl", "5"], "a number with s, m or h");
+    add(&["--renew", "--pool", "blue"], "cannot be used with");
+    check(&["connector", "add", "--data", at], 2, "without a terminal there is no form");
     fs::write(data.join("muster.toml"), "[server]\nlisten = 1\nlisen = 2\n").unwrap();
     check(&["serve", "--check", "--data", at], 2, "settings are not usable (2 problems)");
 }

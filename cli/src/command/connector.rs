@@ -1,86 +1,17 @@
-//! `muster connector`: adds, lists and shows connectors.
+//! `muster connector`: lists and shows connectors.
 
-use super::script::{Script, prefix_problem};
 use super::{Run, diagnosis, listing};
-use crate::args::{ConnectorAddArgs, ConnectorListArgs, ConnectorShowArgs};
+use crate::args::{ConnectorListArgs, ConnectorShowArgs};
 use crate::client::Operator;
-use crate::context::{Address, Context};
+use crate::context::Context;
 use crate::error::CliError;
 use crate::narrate;
 use crate::output::{Output, Table, or_empty, spelling};
-use crate::settings::Settings;
-use muster_wire::admin::{
-    AddConnector, AddedConnector, ConnectorList, ListConnectors, Selector, ShowConnector, ShownConnector, Verb,
-};
-use muster_wire::id::{PoolName, Version};
+use muster_wire::admin::{ConnectorList, ListConnectors, Selector, ShowConnector, ShownConnector, Verb};
+use muster_wire::id::Version;
 use muster_wire::settings::SettingsReport;
 use muster_wire::view::{ComponentView, ConnectorView, LifecycleView};
 use std::fmt::Write;
-
-impl Run for ConnectorAddArgs {
-    fn describe(&self) -> String {
-        format!("add connector {}", self.name)
-    }
-
-    fn json(&self) -> bool {
-        self.operator.json
-    }
-
-    async fn run(self) -> Result<Output, CliError> {
-        let cx = Context::open(&self.operator)?;
-        if let Some(problem) = self.prefix.as_deref().and_then(prefix_problem) {
-            return Err(CliError::local(problem));
-        }
-        let server = match &self.server {
-            Some(text) => text.parse().map_err(|error| CliError::local_because("--server cannot be used", error))?,
-            None => public_address(&cx)?,
-        };
-        let pool = match (self.pool, self.no_pool) {
-            (Some(pool), _) => Some(pool),
-            (None, false) if !(self.renew || self.reinstall) => Some(default_pool()),
-            (None, _) => None,
-        };
-        let request = AddConnector {
-            site: self.site,
-            description: self.description,
-            renew: self.renew,
-            reinstall: self.reinstall,
-            ..AddConnector::new(self.name, pool)
-        };
-        let mut operator = cx.connect().await?;
-        let added = add(&mut operator, &request).await?;
-        operator.close().await;
-        let script = Script {
-            ca_pem: &cx.credentials()?.ca_pem,
-            server: &server,
-            added: &added,
-            prefix: self.prefix.as_deref(),
-            start: !self.no_start,
-            renew: request.renew || request.reinstall,
-        };
-        Ok(Output::new(&added, script.render()))
-    }
-}
-
-/// Registers a connector.
-///
-/// Errors: `Refused`, `Unreachable`.
-pub async fn add(operator: &mut Operator, request: &AddConnector) -> Result<AddedConnector, CliError> {
-    operator.call(Verb::ConnectorAdd, request).await
-}
-
-/// The address at which hosts reach the server: the first host of the settings, with the port that is open.
-fn public_address(cx: &Context) -> Result<Address, CliError> {
-    let running = cx.server()?;
-    let settings = Settings::read(&cx.data.settings())?;
-    let host = settings.hosts.into_iter().next().ok_or_else(|| {
-        CliError::local(format!(
-            "{} names no server.hosts; add the name at which hosts reach this server, or give --server HOST:PORT",
-            cx.data.settings().display()
-        ))
-    })?;
-    Ok(Address { host, port: running.port })
-}
 
 impl Run for ConnectorListArgs {
     fn describe(&self) -> String {
@@ -238,11 +169,6 @@ fn note(component: &ComponentView) -> String {
 /// Whether a word of a sentence is this version; punctuation round it does not count.
 fn names(word: &str, version: &str) -> bool {
     word == version || word.trim_matches(|c: char| !c.is_ascii_alphanumeric()) == version
-}
-
-/// The pool of a connector whose operator named none.
-pub fn default_pool() -> PoolName {
-    PoolName::new("default").expect("the default pool has a valid name")
 }
 
 #[cfg(test)]

@@ -1,33 +1,62 @@
 #!/bin/sh
 # Installs the Muster agent on this host and enrols the host as connector @NAME@.
 #
-# The token in this script works once, until @EXPIRES@, and for this name only.
+# The token in this script works once, until @EXPIRES@, for this name, this pool and this prefix only.
 # The private key of the connector is made on this host and never leaves it.
+# Nothing is trusted but the authority below, whose SHA-256 fingerprint is
+#   @CA_SHA256@
 #
-#   sh install.sh              install, enrol and start the agent
+#   sh install.sh              check the host, install, enrol, start the agent, wait for the server's word
+#   sh install.sh --dry-run    check the host and say what would be done; nothing is changed, the token stays good
 #   sh install.sh --no-start   install and enrol only
+#   sh install.sh --help       this text
 #   ssh HOST sh -s < install.sh
 #
-# Running it again is safe: what is done already is left alone. A script made with --renew gives a host that is
-# enrolled already a new identity, once; its components run on.
+# Running it again is safe: what is done already is left alone, what is half done is finished. A run that fails before
+# the host is enrolled removes what it made. A script made with --renew gives a host that is enrolled already a new
+# identity, once; its components run on.
 #
 # Exit codes
-#   0  done
-#   2  called with an argument that it does not know
-#   3  this host lacks something (a program, a system, room or rights for the folder)
-#   4  the agent could not be downloaded, or is not the one that the server announced
+#   0  done; the server has confirmed the first check-in
+#   2  called with an argument that it does not know, or the script is a preview or damaged
+#   3  this host lacks something: a FAIL line above says what, and how to get it
+#   4  the server cannot be reached, or the agent is not the one that the server announced
 #   5  the server did not enrol the host; the lines above say why
 #   6  the agent is enrolled but could not be started
+#   7  the agent runs, but the server has not confirmed its first check-in in time
 set -eu
 umask 077
 
 NAME='@NAME@'
 SERVER='@SERVER@'
+SERVER_HOST='@SERVER_HOST@'
+# What a firewall must let out, as `muster allowlist` prints it.
+ALLOWED='@ALLOWED@'
+POOL='@POOL@'
 AGENT_PATH='@AGENT_PATH@'
 AGENT_SHA256='@AGENT_SHA256@'
+AGENT_KB='@AGENT_KB@'
+CA_SHA256='@CA_SHA256@'
 PREFIX='@PREFIX@'
+# The proxy: inherited (what the environment says), never, or the URL below; direct: it is not for this server.
+PROXY_MODE='@PROXY_MODE@'
+PROXY='@PROXY@'
+PROXY_URL='@PROXY_URL@'
+NO_PROXY_GIVEN='@NO_PROXY_GIVEN@'
+NO_PROXY_LIST='@NO_PROXY_LIST@'
 START='@START@'
 RENEW='@RENEW@'
+PREVIEW='@PREVIEW@'
+
+# What the agent needs: its own memory with room for a download, and its file three times beside packages.
+MEMORY_KB=65536
+MEMORY_GOOD_KB=131072
+DISK_KB=$((3 * AGENT_KB + 65536))
+DISK_GOOD_KB=$((3 * AGENT_KB + 524288))
+# Certificates are judged by this host's clock.
+SKEW_MAX=300
+SKEW_GOOD=30
+CONFIRM_SECONDS=60
 
 work=''
 partial=''
@@ -36,6 +65,13 @@ old_link=''
 made=''
 enrolled='no'
 replaced='no'
+dry='no'
+host_failures=0
+net_failures=0
+known='no'
+root=''
+system=''
+here=''
 
 say() {
     printf '%s\n' "muster: $*"
@@ -46,6 +82,24 @@ fail() {
     shift
     printf '%s\n' "muster: $*" >&2
     exit "$code"
+}
+
+usage() {
+    cat <<'MUSTER_USAGE'
+usage: sh install.sh [--dry-run] [--no-start]
+
+  --dry-run   check the host and say what would be done; nothing is changed, the token stays good
+  --no-start  install and enrol only
+
+Exit codes
+  0  done; the server has confirmed the first check-in
+  2  called with an argument that it does not know, or the script is a preview or damaged
+  3  this host lacks something: a FAIL line says what, and how to get it
+  4  the server cannot be reached, or the agent is not the one that the server announced
+  5  the server did not enrol the host
+  6  the agent is enrolled but could not be started
+  7  the agent runs, but the server has not confirmed its first check-in in time
+MUSTER_USAGE
 }
 
 # Leaves nothing half done behind: the secrets always go; what this run brought goes too unless the host is enrolled.
@@ -102,6 +156,20 @@ write_ca() {
 MUSTER_CA
 }
 
+# Whether the authority in this script is still the one that it was made with.
+check_ca() {
+    have base64 || return 0
+    while IFS= read -r line; do
+        case $line in
+        *BEGIN*) ;;
+        *END*) break ;;
+        *) printf '%s\n' "$line" ;;
+        esac
+    done <"$work/ca.pem" | base64 -d >"$work/ca.der" 2>/dev/null || true
+    [ "$(sha256_of "$work/ca.der")" = "$CA_SHA256" ] ||
+        fail 2 "this script is damaged: its authority is not $CA_SHA256; copy the whole script again"
+}
+
 # The token goes from here into a private file, never into the arguments of a program, where others could read it.
 write_token() {
     cat >"$work/token" <<'MUSTER_TOKEN'
@@ -109,18 +177,24 @@ write_token() {
 MUSTER_TOKEN
 }
 
+write_proxy_password() {
+    cat >"$work/proxy-password" <<'MUSTER_PROXY'
+@PROXY_PASSWORD@
+MUSTER_PROXY
+}
+
 choose_prefix() {
-    if [ -z "$PREFIX" ]; then
-        if [ "$(id -u)" = 0 ]; then
-            PREFIX=/opt/muster
-        elif [ -n "${HOME:-}" ]; then
-            PREFIX=$HOME/.muster
-        else
-            fail 3 "HOME is not set; set it, or add the connector again with --prefix DIR"
-        fi
+    if [ "$(id -u)" = 0 ]; then
+        root=yes
     fi
-    if ! make_folder "$PREFIX/agent/versions" || ! make_folder "$PREFIX/state"; then
-        fail 3 "cannot write to $PREFIX; run this as root, or add the connector again with --prefix DIR"
+    if [ -n "$PREFIX" ]; then
+        return 0
+    elif [ -n "$root" ]; then
+        PREFIX=/opt/muster
+    elif [ -n "${HOME:-}" ]; then
+        PREFIX=$HOME/.muster
+    else
+        fail 3 "HOME is not set; set it, or add the connector again with --prefix DIR"
     fi
 }
 
@@ -136,41 +210,399 @@ sha256_of() {
     fi
 }
 
+# --- prechecks: one line each, with what was measured, what is needed, and what to do
+
+# verdict STATUS CHECK MEASURED NEEDED [FIX]
+verdict() {
+    line=$(printf '%-4s  %-6s  %s; needed: %s' "$1" "$2" "$3" "$4")
+    if [ "$1" != PASS ] && [ -n "${5:-}" ]; then
+        line="$line; fix: $5"
+    fi
+    printf '%s\n' "$line"
+}
+
+# PASS, WARN or FAIL for a number of which more is better.
+enough() {
+    if [ "$1" -ge "$3" ]; then
+        echo PASS
+    elif [ "$1" -ge "$2" ]; then
+        echo WARN
+    else
+        echo FAIL
+    fi
+}
+
+host_verdict() {
+    verdict "$@"
+    [ "$1" != FAIL ] || host_failures=$((host_failures + 1))
+}
+
+# A host that is enrolled and has its agent can do without the server for now.
+net_verdict() {
+    state=$1
+    shift
+    if [ "$state" = FAIL ] && [ "$known" = yes ]; then
+        state=WARN
+    fi
+    verdict "$state" "$@"
+    [ "$state" != FAIL ] || net_failures=$((net_failures + 1))
+}
+
+check_system() {
+    system=$(uname -s | tr '[:upper:]' '[:lower:]')-$(uname -m)
+    offered=${AGENT_PATH#/agent/}
+    offered=${offered%%/*}
+    if [ -z "$AGENT_PATH" ] && have muster-agent; then
+        host_verdict PASS system "$system, muster-agent is on the PATH" "an agent for it"
+    elif [ -z "$AGENT_PATH" ]; then
+        host_verdict FAIL system "$system, and the server offers no agent for download" "muster-agent on the PATH" \
+            "set agent.binary in muster.toml on the server, or install muster-agent here"
+    elif [ "$system" = "$offered" ]; then
+        host_verdict PASS system "$system" "$offered"
+    else
+        host_verdict FAIL system "$system" "$offered" "use a host of that kind"
+    fi
+}
+
+check_memory() {
+    free=''
+    if [ -r /proc/meminfo ]; then
+        while read -r key value _; do
+            [ "$key" != MemAvailable: ] || free=$value
+        done </proc/meminfo
+    fi
+    if [ -z "$free" ]; then
+        host_verdict WARN memory "not known" "$((MEMORY_KB / 1024)) MB available" "look by hand"
+        return
+    fi
+    host_verdict "$(enough "$free" "$MEMORY_KB" "$MEMORY_GOOD_KB")" memory "$((free / 1024)) MB available" \
+        "$((MEMORY_KB / 1024)) MB, better $((MEMORY_GOOD_KB / 1024)) MB" "stop something, or add memory"
+}
+
+# Sets here to the folder above the prefix, or itself, that is there.
+find_here() {
+    here=$PREFIX
+    while [ -n "$here" ] && [ ! -d "$here" ]; do
+        here=${here%/*}
+    done
+    here=${here:-/}
+}
+
+check_disk() {
+    free=$(df -Pk "$here" 2>/dev/null | {
+        read -r _
+        read -r _ _ _ free _
+        printf '%s' "$free"
+    }) || free=''
+    case $free in
+    '' | *[!0-9]*)
+        host_verdict WARN disk "not known for $here" "$((DISK_KB / 1024)) MB free" "look by hand"
+        return
+        ;;
+    esac
+    host_verdict "$(enough "$free" "$DISK_KB" "$DISK_GOOD_KB")" disk "$((free / 1024)) MB free on the volume of $here" \
+        "$((DISK_KB / 1024)) MB, better $((DISK_GOOD_KB / 1024)) MB" \
+        "free some, or add the connector again with --prefix on another volume"
+}
+
+check_rights() {
+    if [ -e "$PREFIX" ] && [ ! -d "$PREFIX" ]; then
+        host_verdict FAIL rights "$PREFIX is not a folder" "a folder to write to" "remove it, or choose another --prefix"
+    elif [ ! -w "$here" ] || [ ! -x "$here" ]; then
+        host_verdict FAIL rights "user $(id -u) may not write to $here" "to write to $PREFIX" \
+            "run this as root, or add the connector again with --prefix DIR"
+    elif [ -n "$root" ]; then
+        host_verdict PASS rights "root" "to write to $PREFIX"
+    else
+        host_verdict PASS rights "user $(id -u) may write to $here" "to write to $PREFIX"
+    fi
+}
+
+check_path() {
+    case $PREFIX in
+    *[!A-Za-z0-9/._+-]*)
+        host_verdict FAIL path "$PREFIX" "only a-z A-Z 0-9 / . _ - +" "add the connector again with --prefix DIR"
+        ;;
+    /*) host_verdict PASS path "$PREFIX" "plain ASCII" ;;
+    *) host_verdict FAIL path "$PREFIX" "an absolute path" "add the connector again with --prefix DIR" ;;
+    esac
+}
+
+check_tools() {
+    if ! have curl && ! have wget; then
+        host_verdict FAIL tools "neither curl nor wget" "curl or wget is needed to download the agent" "install one of them"
+    elif ! have sha256sum && ! have shasum && ! have openssl; then
+        host_verdict FAIL tools "no sha256sum, shasum or openssl" "one of them to check the download" "install one of them"
+    else
+        host_verdict PASS tools "downloader and digest" "curl or wget, and sha256sum, shasum or openssl"
+    fi
+}
+
+# Runs a downloader on the way that the agent will take. The URL may hold a password, so it is no argument.
+# shellcheck disable=SC2030
+on_the_way() {
+    (
+        case $PROXY_MODE in
+        never | direct)
+            unset http_proxy https_proxy HTTPS_PROXY all_proxy ALL_PROXY
+            ;;
+        url)
+            unset all_proxy ALL_PROXY no_proxy NO_PROXY HTTPS_PROXY
+            https_proxy=$PROXY_URL
+            export https_proxy
+            ;;
+        esac
+        "$@"
+    )
+}
+
+# shellcheck disable=SC2031
+uses_proxy() {
+    case $PROXY_MODE in
+    url) return 0 ;;
+    inherited) [ -n "${https_proxy:-}${HTTPS_PROXY:-}${all_proxy:-}${ALL_PROXY:-}" ] ;;
+    *) return 1 ;;
+    esac
+}
+
+# Asks for the head of the server's health page. $1: more arguments for the downloader, as one word.
+ask_health() {
+    rm -f -- "$work/head" "$work/said"
+    if have curl; then
+        on_the_way curl --silent --show-error --proto '=https' --cacert "$work/ca.pem" ${1:+"$1"} --connect-timeout 15 \
+            --max-time 30 --dump-header "$work/head" --output /dev/null "https://$SERVER/healthz" \
+            2>"$work/said" </dev/null
+    else
+        on_the_way wget --no-verbose --server-response --ca-certificate="$work/ca.pem" ${1:+"$2"} --timeout=15 --tries=1 \
+            --output-document=/dev/null "https://$SERVER/healthz" 2>"$work/said" </dev/null
+    fi
+}
+
+# Says where it ended: dns, proxy, tcp, tls or http.
+stage_of() {
+    said=''
+    [ ! -s "$work/said" ] || said=$(cat "$work/said")
+    if have curl; then
+        case $1 in
+        5 | 97) echo proxy ;;
+        6) echo dns ;;
+        7) if uses_proxy; then echo proxy; else echo tcp; fi ;;
+        28) echo tcp ;;
+        56) case $said in *CONNECT*) echo proxy ;; *) echo http ;; esac ;;
+        35 | 51 | 53 | 54 | 58 | 59 | 60 | 64 | 66 | 77 | 80 | 82 | 83 | 90 | 91) echo tls ;;
+        *) echo http ;;
+        esac
+        return
+    fi
+    case $said in
+    *"unable to resolve"*) echo dns ;;
+    *"roxy tunneling failed"*) echo proxy ;;
+    *"ertificate"* | *"SSL"* | *"TLS"*) echo tls ;;
+    *) if [ "$1" = 8 ]; then echo http; else echo tcp; fi ;;
+    esac
+}
+
+check_reach() {
+    for allowed in $ALLOWED; do
+        [ "$allowed" != "$SERVER" ] || check_server
+    done
+}
+
+check_server() {
+    code=0
+    ask_health || code=$?
+    stage=ok
+    # A proxy that refuses, and a server that is busy, answer with a status; only the way is asked for here.
+    [ "$code" = 0 ] || stage=$(stage_of "$code")
+    why=''
+    [ ! -s "$work/said" ] || why=$(tr '\n' ' ' <"$work/said" | cut -c 1-200)
+    check_clock "$stage"
+    through=''
+    if uses_proxy; then
+        through=" through the proxy"
+        if [ "$stage" = proxy ]; then
+            net_verdict FAIL proxy "the proxy ${PROXY:-of the environment} does not connect: $why" \
+                "a way to $SERVER" "allow $SERVER in the proxy, or add the connector again with --proxy or --no-proxy"
+            return
+        fi
+        net_verdict PASS proxy "${PROXY:-as the environment says}" "a way to $SERVER"
+    elif [ "$stage" = dns ]; then
+        net_verdict FAIL dns "$SERVER_HOST is not known here: $why" "an address" \
+            "correct /etc/resolv.conf, or add $SERVER_HOST to /etc/hosts"
+        return
+    else
+        net_verdict PASS dns "$SERVER_HOST" "an address"
+    fi
+    if [ "$stage" = tcp ] || [ "$stage" = dns ]; then
+        net_verdict FAIL tcp "cannot connect to $SERVER$through: $why" "TCP to $SERVER" \
+            "check that this host reaches $SERVER: let it out in the firewall, and see that the server runs"
+        return
+    fi
+    net_verdict PASS tcp "connected to $SERVER$through" "TCP to $SERVER"
+    if [ "$stage" = tls ]; then
+        net_verdict FAIL tls "$why" "the certificate of this fleet, and nobody who breaks up TLS on the way" \
+            "correct the clock if it is wrong; exempt $SERVER from TLS inspection; see that this is the right server"
+        return
+    fi
+    net_verdict PASS tls "the server is the one of this script" "the certificate of this fleet"
+}
+
+# Seconds since 1970 of the words of an HTTP date: 22 Nov 2026 04:01:49.
+epoch_of() {
+    day=${1#0}
+    year=$3
+    case $2 in
+    Jan) month=1 ;; Feb) month=2 ;; Mar) month=3 ;; Apr) month=4 ;; May) month=5 ;; Jun) month=6 ;;
+    Jul) month=7 ;; Aug) month=8 ;; Sep) month=9 ;; Oct) month=10 ;; Nov) month=11 ;; Dec) month=12 ;;
+    *) return 1 ;;
+    esac
+    hour=${4%%:*}
+    minute=${4#*:}
+    minute=${minute%%:*}
+    second=${4##*:}
+    # Years begin in March here, so that the leap day is the last one.
+    if [ "$month" -le 2 ]; then
+        year=$((year - 1))
+        month=$((month + 12))
+    fi
+    days=$((365 * year + year / 4 - year / 100 + year / 400 + (153 * (month - 3) + 2) / 5 + day - 719469))
+    echo $((days * 86400 + ${hour#0} * 3600 + ${minute#0} * 60 + ${second#0}))
+}
+
+# The server's time, from the Date line of its last answer.
+server_time() {
+    head=$work/head
+    [ -s "$head" ] || head=$work/said
+    [ -s "$head" ] || return 1
+    found=''
+    while read -r key _ day month year time _; do
+        case $key in
+        [Dd]ate:) found=$(epoch_of "$day" "$month" "$year" "$time") || found='' ;;
+        esac
+    done <"$head"
+    [ -n "$found" ] && echo "$found"
+}
+
+# Without a certificate that holds, the time is asked for all the same, and used for nothing but this line.
+check_clock() {
+    case $1 in
+    ok | http) ;;
+    tls)
+        ask_health --insecure --no-check-certificate || true
+        ;;
+    *)
+        net_verdict WARN clock "not compared: the server is not reached" "within $SKEW_MAX s of the server" "see below"
+        return
+        ;;
+    esac
+    if ! theirs=$(server_time); then
+        net_verdict WARN clock "not compared: the server tells no time" "within $SKEW_MAX s of the server" "look by hand"
+        return
+    fi
+    ours=$(date -u +%s)
+    skew=$((ours - theirs))
+    if [ "$skew" -lt 0 ]; then
+        skew=$((-skew))
+        measured="$skew s behind the server"
+    else
+        measured="$skew s ahead of the server"
+    fi
+    status=PASS
+    [ "$skew" -le "$SKEW_GOOD" ] || status=WARN
+    [ "$skew" -le "$SKEW_MAX" ] || status=FAIL
+    net_verdict "$status" clock "$measured" "at most $SKEW_MAX s, better $SKEW_GOOD s" \
+        "set the clock: timedatectl set-ntp true, or date -s"
+}
+
+prechecks() {
+    find_here
+    check_system
+    check_memory
+    check_disk
+    check_rights
+    check_path
+    check_tools
+    [ "$host_failures" = 0 ] || fail 3 "this host cannot be a connector yet; the lines with FAIL say what to do"
+    check_reach
+    [ "$net_failures" = 0 ] || fail 4 "cannot download the agent from $SERVER; the lines with FAIL say what to do"
+}
+
+# What the shell cannot do, MQTT above all, the agent checks before it enrols.
+agent_prechecks() {
+    :
+}
+
+# --- download
+
+# curl waits as the server asks it to (429, 503) by itself; wget has to be told.
 download() {
     if have curl; then
-        curl --fail --silent --show-error --proto '=https' --cacert "$work/ca.pem" \
-            --connect-timeout 15 --max-time 600 --output "$2" "$1" </dev/null
-    elif have wget; then
-        wget -q --ca-certificate="$work/ca.pem" --timeout=30 --tries=2 -O "$2" "$1" </dev/null
-    else
-        fail 3 "curl or wget is needed to download the agent; install one of them"
+        on_the_way curl --fail --silent --show-error --proto '=https' --cacert "$work/ca.pem" --connect-timeout 15 \
+            --max-time 600 --retry 5 --retry-max-time 120 --output "$2" "$1" </dev/null
+        return
     fi
+    tries=1
+    until on_the_way wget --no-verbose --server-response --ca-certificate="$work/ca.pem" --timeout=30 --tries=2 \
+        --output-document="$2" "$1" </dev/null 2>"$work/said"; do
+        pause=''
+        while read -r key value rest; do
+            case $key-$value in
+            HTTP/1.1-429 | HTTP/1.1-503) pause=${pause:-$((tries * 2))} ;;
+            [Rr]etry-[Aa]fter:-[0-9]*) [ -z "$pause" ] || pause=${value%%[!0-9]*} ;;
+            esac
+        done <"$work/said"
+        if [ -z "$pause" ] || [ "$tries" -ge 5 ]; then
+            cat "$work/said" >&2
+            return 1
+        fi
+        [ "$pause" -le 60 ] || pause=60
+        say "the server is busy${rest:+ }; trying again in $pause s"
+        sleep "$pause"
+        tries=$((tries + 1))
+    done
+}
+
+# Downloads the agent to $1 and checks that it is the announced one.
+fetch_agent() {
+    say "downloading the agent from $SERVER"
+    download "https://$SERVER$AGENT_PATH" "$1" ||
+        fail 4 "cannot download the agent from https://$SERVER$AGENT_PATH; check that this host reaches $SERVER"
+    found=$(sha256_of "$1")
+    [ "$found" = "$AGENT_SHA256" ] ||
+        fail 4 "the agent is not the announced one (sha256 $found, announced $AGENT_SHA256); add the connector again"
+    chmod 755 "$1"
+}
+
+version_here() {
+    version=$(printf '%.12s' "$AGENT_SHA256")
+    agent=$PREFIX/agent/versions/$version/muster-agent
+    [ -x "$agent" ] && [ "$(sha256_of "$agent")" = "$AGENT_SHA256" ]
+}
+
+# What a run left that was killed on the way.
+sweep() {
+    for left in "$PREFIX/agent/versions"/.download.*; do
+        if [ -f "$left" ] && ! kill -0 "${left##*.}" 2>/dev/null; then
+            rm -f -- "$left"
+        fi
+    done
 }
 
 # Sets agent to the program to use.
 install_agent() {
+    if ! make_folder "$PREFIX/agent/versions" || ! make_folder "$PREFIX/state"; then
+        fail 3 "cannot write to $PREFIX; run this as root, or add the connector again with --prefix DIR"
+    fi
     if [ -z "$AGENT_PATH" ]; then
-        agent=$(command -v muster-agent) ||
-            fail 4 "the server offers no agent for download, and muster-agent is not on the PATH; install it first"
+        agent=$(command -v muster-agent) || fail 4 "muster-agent is not on the PATH; install it first"
         return
     fi
-    offered=${AGENT_PATH#/agent/}
-    offered=${offered%%/*}
-    system=$(uname -s | tr '[:upper:]' '[:lower:]')-$(uname -m)
-    [ "$system" = "$offered" ] || fail 3 "the server offers an agent for $offered, but this is $system"
-    version=$(printf '%.12s' "$AGENT_SHA256")
-    agent=$PREFIX/agent/versions/$version/muster-agent
-    if [ -x "$agent" ] && [ "$(sha256_of "$agent")" = "$AGENT_SHA256" ]; then
+    sweep
+    if version_here; then
         say "the agent is here already"
     else
-        say "downloading the agent from $SERVER"
         partial=$PREFIX/agent/versions/.download.$$
-        download "https://$SERVER$AGENT_PATH" "$partial" ||
-            fail 4 "cannot download the agent from https://$SERVER$AGENT_PATH; check that this host reaches $SERVER"
-        found=$(sha256_of "$partial")
-        [ "$found" = "$AGENT_SHA256" ] ||
-            fail 4 "the agent is not the announced one (sha256 $found, announced $AGENT_SHA256); add the connector again"
-        chmod 755 "$partial"
+        fetch_agent "$partial"
         if [ -L "$PREFIX/agent/current" ]; then
             old_link=$(readlink "$PREFIX/agent/current")
         fi
@@ -183,13 +615,19 @@ install_agent() {
     agent=$PREFIX/agent/current/muster-agent
 }
 
+# --- enrolment
+
+is_enrolled() {
+    [ -s "$PREFIX/state/identity/cert.pem" ]
+}
+
 enrol() {
     stamp=$PREFIX/state/enrolled-with
     write_token
     # The token works once, so its digest says whether this very script enrolled the host before.
     digest=$(sha256_of "$work/token")
     force=''
-    if [ -s "$PREFIX/state/identity/cert.pem" ]; then
+    if is_enrolled; then
         if [ "$RENEW" = no ]; then
             say "this host is enrolled already; its identity is kept"
             say "to give it a new one, run on the server: muster connector add $NAME --renew"
@@ -204,39 +642,23 @@ enrol() {
         force=yes
     fi
     say "enrolling $NAME at $SERVER"
+    write_proxy_password
+    proxy=$PROXY
+    [ "$PROXY_MODE" != never ] || proxy=none
+    password=''
+    [ ! -s "$work/proxy-password" ] || [ -z "$(cat "$work/proxy-password")" ] || password=$work/proxy-password
     "$agent" enrol --prefix "$PREFIX" --server "$SERVER" --name "$NAME" \
-        --ca "$work/ca.pem" --token-file "$work/token" ${force:+--force} </dev/null ||
+        --ca "$work/ca.pem" --token-file "$work/token" ${force:+--force} ${POOL:+--pool "$POOL"} \
+        ${proxy:+--proxy "$proxy"} ${NO_PROXY_GIVEN:+--no-proxy "$NO_PROXY_LIST"} \
+        ${password:+--proxy-password-file "$password"} </dev/null ||
         fail 5 "not enrolled; for a new token run on the server: muster connector add $NAME --renew"
     enrolled=yes
     replaced=${force:-no}
     printf '%s\n' "$digest" >"$stamp"
 }
 
-start_systemd() {
-    cat >/etc/systemd/system/muster-agent.service <<MUSTER_UNIT
-[Unit]
-Description=Muster agent
-Wants=network-online.target
-After=network-online.target
+# --- the service
 
-[Service]
-ExecStart=$agent run --prefix $PREFIX
-Restart=always
-RestartSec=5
-# The agent alone is stopped: components go on while it is replaced.
-KillMode=process
-
-[Install]
-WantedBy=multi-user.target
-MUSTER_UNIT
-    chmod 644 /etc/systemd/system/muster-agent.service
-    systemctl daemon-reload </dev/null
-    systemctl enable muster-agent.service </dev/null
-    systemctl restart muster-agent.service </dev/null
-    systemctl is-active --quiet muster-agent.service </dev/null
-}
-
-# Whether an agent holds the lock of the prefix. A process number would prove nothing: numbers are used again.
 agent_runs() {
     case $("$agent" status --prefix "$PREFIX" --json 2>/dev/null </dev/null) in
     *'"agent_runs":true'* | *'"agent_runs": true'*) return 0 ;;
@@ -244,64 +666,77 @@ agent_runs() {
     esac
 }
 
-# Stops the agent that an earlier run started, if its process is still that agent; the components run on.
-stop_alone() {
-    pid=''
-    if [ -s "$PREFIX/state/agent.pid" ]; then
-        pid=$(cat "$PREFIX/state/agent.pid")
+# The agent knows how to become a service here: a unit of systemd, or a process in the background without it.
+start() {
+    if [ "$replaced" = no ] && agent_runs; then
+        say "the agent runs already"
+        return 0
     fi
-    case $pid in
-    '' | *[!0-9]*) return 1 ;;
-    esac
-    [ -r "/proc/$pid/cmdline" ] || return 1
-    case $(tr '\000' ' ' <"/proc/$pid/cmdline") in
-    *"muster-agent run --prefix $PREFIX "*) kill "$pid" || return 1 ;;
-    *) return 1 ;;
-    esac
-    tries=0
-    while agent_runs; do
-        tries=$((tries + 1))
-        [ "$tries" -le 20 ] || return 1
-        sleep 1
-    done
+    "$agent" install --prefix "$PREFIX" --no-start </dev/null || fail 6 "the agent is enrolled, but is no service here"
+    "$agent" restart --prefix "$PREFIX" </dev/null ||
+        fail 6 "the agent is enrolled, but did not start; see: $agent status --prefix $PREFIX"
 }
 
-start_alone() {
-    if agent_runs; then
-        if [ "$replaced" = no ]; then
-            say "the agent runs already"
-            return 0
-        fi
-        stop_alone || fail 6 "the agent still runs with the old identity; stop it, then run: $agent run --prefix $PREFIX"
+# A process that runs proves little; that the server has taken this host's first report is what counts.
+confirm() {
+    say "waiting for the server to confirm the first check-in"
+    "$agent" status --prefix "$PREFIX" --wait "$CONFIRM_SECONDS" >/dev/null </dev/null ||
+        fail 7 "not confirmed yet; the agent goes on trying. See: $agent status --prefix $PREFIX"
+    say "confirmed by the server"
+}
+
+# --- all of it
+
+rehearse() {
+    say "would install the agent to $PREFIX and enrol this host as $NAME at $SERVER"
+    if is_enrolled && [ "$RENEW" = no ]; then
+        say "this host is enrolled already; its identity would be kept"
     fi
-    nohup "$agent" run --prefix "$PREFIX" >>"$PREFIX/state/agent.log" 2>&1 </dev/null &
-    pid=$!
-    printf '%s\n' "$pid" >"$PREFIX/state/agent.pid"
-    # A second is enough to see a bad start; the server sees the rest.
-    sleep 1
-    if ! kill -0 "$pid" 2>/dev/null; then
-        rm -f -- "$PREFIX/state/agent.pid"
-        return 1
+    if [ -n "$AGENT_PATH" ]; then
+        # In a folder that goes: this is for the agent's own checks.
+        agent=$work/muster-agent
+        fetch_agent "$agent"
+    else
+        agent=$(command -v muster-agent)
     fi
-    say "started as process $pid; its log is $PREFIX/state/agent.log"
-    say "to start it at boot, add to the crontab: @reboot $agent run --prefix $PREFIX"
+    agent_prechecks
+    [ "$START" = no ] || say "would start the agent and wait for the server's word"
+    say "dry run: nothing was changed, and the token is still good"
 }
 
 main() {
     for argument in "$@"; do
         case $argument in
         --no-start) START=no ;;
-        *) fail 2 "unknown argument $argument; only --no-start is known" ;;
+        --dry-run) dry=yes ;;
+        --help)
+            usage
+            exit 0
+            ;;
+        *) fail 2 "unknown argument $argument; --dry-run, --no-start and --help are known" ;;
         esac
     done
+    if [ "$PREVIEW" = yes ] && [ "$dry" = no ]; then
+        fail 2 "this is a preview and has no token; run on the server: muster connector add $NAME"
+    fi
     trap clean_up EXIT
     trap 'exit 129' HUP
     trap 'exit 130' INT
     trap 'exit 143' TERM
-    choose_prefix
     work=$(mktemp -d) || fail 3 "cannot make a temporary folder; check TMPDIR"
     write_ca
+    check_ca
+    choose_prefix
+    if is_enrolled && { [ -z "$AGENT_PATH" ] || version_here; }; then
+        known=yes
+    fi
+    prechecks
+    if [ "$dry" = yes ]; then
+        rehearse
+        return 0
+    fi
     install_agent
+    agent_prechecks
     enrol
     if [ "$START" = no ]; then
         if [ "$replaced" = yes ]; then
@@ -310,11 +745,8 @@ main() {
         say "done; start the agent with: $agent run --prefix $PREFIX"
         return 0
     fi
-    if [ "$(id -u)" = 0 ] && [ -d /run/systemd/system ] && have systemctl; then
-        start_systemd || fail 6 "the agent did not start; see: journalctl -u muster-agent"
-    else
-        start_alone || fail 6 "the agent did not start; see $PREFIX/state/agent.log"
-    fi
+    start
+    confirm
     say "done; on the server: muster connector show $NAME"
 }
 

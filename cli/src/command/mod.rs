@@ -1,6 +1,8 @@
 //! One file for each noun. A command is its arguments, already checked; it says what it does, and does it.
 
 mod action;
+mod add;
+mod allowlist;
 mod backup;
 mod cert;
 mod component;
@@ -15,16 +17,19 @@ mod listing;
 mod restore;
 mod script;
 mod serve;
+mod token;
 mod upgrade;
 mod watch;
 
+pub use add::{add, default_pool};
 pub use component::publish;
-pub use connector::{add, default_pool, list};
+pub use connector::list;
 pub use init::{Init, init};
 pub use watch::view_filter;
 
 use crate::args::{
     CertCommand, Command, ComponentCommand, ConnectorCommand, ExecutionCommand, JobCommand, TemplateCommand,
+    TokenCommand,
 };
 use crate::error::CliError;
 use crate::output::{Output, say_aside};
@@ -47,7 +52,7 @@ pub async fn perform(command: Command) -> ExitCode {
     match command {
         Command::Init(args) => finish(args).await,
         Command::Serve(args) => finish(args).await,
-        Command::Connector(ConnectorCommand::Add(args)) => finish(args).await,
+        Command::Connector(ConnectorCommand::Add(args)) => finish(*args).await,
         Command::Connector(ConnectorCommand::List(args)) => finish(args).await,
         Command::Connector(ConnectorCommand::Show(args)) => finish(args).await,
         Command::Connector(ConnectorCommand::Edit(args)) => finish(args).await,
@@ -55,6 +60,9 @@ pub async fn perform(command: Command) -> ExitCode {
         Command::Connector(ConnectorCommand::Disable(args)) => finish(args).await,
         Command::Connector(ConnectorCommand::Enable(args)) => finish(args).await,
         Command::Connector(ConnectorCommand::Resolve(args)) => finish(args).await,
+        Command::Token(TokenCommand::List(args)) => finish(args).await,
+        Command::Token(TokenCommand::Revoke(args)) => finish(args).await,
+        Command::Allowlist(args) => finish(args).await,
         Command::Component(ComponentCommand::Publish(args)) => finish(args).await,
         Command::Component(ComponentCommand::List(args)) => finish(args).await,
         Command::Upgrade(args) => finish(args).await,
