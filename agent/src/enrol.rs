@@ -1,25 +1,19 @@
 //! `muster-agent enrol`: makes a key that never leaves this host, and gets a certificate for it.
 
+mod ask;
+
 use crate::args::Enrol;
-use crate::dial::Way;
-use crate::hands::http::{Endpoint, HttpError};
 use crate::host::facts;
 use crate::identity::{self, Identity, Texts};
 use crate::places::{PROXY_PASSWORD, Prefix};
 use crate::settings::{Origin, Proxy, Server, Template};
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
-use hyper::{Request, Response, StatusCode};
-use muster_certs::{Token, certificate, client_config, csr, provider, store};
+use muster_certs::{Token, certificate, csr, provider, store};
 use muster_runtime::clock::Clock;
 use muster_runtime::failure::Failure;
 use muster_runtime::ids;
 use muster_runtime::settings::environment;
-use muster_wire::enrol::{ENROL_PATH, EnrolRequest, EnrolResponse, HostFacts};
-use muster_wire::limits::HTTP_BODY_BYTES_MAX;
+use muster_wire::enrol::{EnrolRequest, EnrolResponse, HostFacts};
 use muster_wire::proxy::NONE;
-use muster_wire::rejection::Rejection;
 use rustls::RootCertStore;
 use rustls::pki_types::UnixTime;
 use rustls::server::WebPkiClientVerifier;
@@ -56,7 +50,7 @@ pub async fn enrol(args: Enrol, clock: &Clock) -> Result<String, Failure> {
         csr: request,
         host: HostFacts { labels: args.labels.clone(), ..facts::collect(&ids::random_hex::<8>()) },
     };
-    let answer = post(&server, &proxy.way(&server), &ca, &request).await?;
+    let answer = ask::ask(&server, &proxy.way(&server), &ca, &request, clock).await?;
     if answer.name != args.name {
         return Err(Failure::Outcome(format!("the server answers for {} instead of {}", answer.name, args.name)));
     }
@@ -112,41 +106,6 @@ fn token(file: Option<&Path>) -> Result<Token, Failure> {
     text.trim().parse().map_err(|error| Failure::local_because(format!("no usable token in {from}"), error))
 }
 
-async fn post(server: &Server, way: &Way, ca: &str, request: &EnrolRequest) -> Result<EnrolResponse, Failure> {
-    let tls = client_config(ca, None, &[b"http/1.1"])
-        .map_err(|error| Failure::local_because("--ca cannot be used", error))?;
-    let endpoint = Endpoint { server: server.clone(), way: way.clone(), tls: Some(Arc::new(tls)) };
-    let failed =
-        |error: Box<dyn std::error::Error + Send + Sync>| Failure::local_because("cannot write the request", error);
-    let body = serde_json::to_vec(request).map_err(|error| failed(error.into()))?;
-    let request = Request::post(ENROL_PATH)
-        .header("host", server.to_string())
-        .header("content-type", "application/json")
-        .header("user-agent", "muster-agent")
-        .body(Full::new(Bytes::from(body)))
-        .map_err(|error| failed(error.into()))?;
-    endpoint.exchange(request, read_answer).await
-}
-
-async fn read_answer(answer: Response<Incoming>) -> Result<EnrolResponse, Failure> {
-    let status = answer.status();
-    let body = Limited::new(answer.into_body(), HTTP_BODY_BYTES_MAX).collect().await;
-    let body = body.map_err(|source| Failure::Unreachable {
-        message: "the answer of the server did not arrive whole; try again".to_owned(),
-        source: Some(source),
-    })?;
-    let body = body.to_bytes();
-    if status == StatusCode::OK {
-        return serde_json::from_slice(&body).map_err(|error| {
-            Failure::local_because("the answer of the server is not readable; is it a Muster server?", error)
-        });
-    }
-    match serde_json::from_slice::<Rejection>(&body) {
-        Ok(rejection) => Err(Failure::Refused(rejection)),
-        Err(_) => Err(Failure::Outcome(format!("the server answers {status}; is it a Muster server?"))),
-    }
-}
-
 /// The certificate must be for us, by the CA that the server is known by, and good now.
 fn check_answer(answer: &EnrolResponse, pinned_ca: &str, texts: &Texts<'_>, clock: &Clock) -> Result<(), Failure> {
     let wrong = |what: &str| Failure::Outcome(format!("the answer of the server is not used: {what}"));
@@ -177,13 +136,4 @@ fn check_answer(answer: &EnrolResponse, pinned_ca: &str, texts: &Texts<'_>, cloc
             error,
         )
     })
-}
-
-impl From<HttpError> for Failure {
-    fn from(error: HttpError) -> Self {
-        Self::Unreachable {
-            message: "the server was not reached; check --server, --proxy, the firewall and the CA".to_owned(),
-            source: Some(error.into()),
-        }
-    }
 }

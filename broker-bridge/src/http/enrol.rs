@@ -1,6 +1,7 @@
 //! `POST /v1/enrol`: a host without a certificate asks for its first one.
 
 use super::reply::{self, Reply, Response};
+use super::throttle::Attempt;
 use crate::bridge::Shared;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -22,8 +23,11 @@ const BODY_DEADLINE: Duration = Duration::from_secs(15);
 const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
 
 pub(super) async fn enrol(shared: &Shared, peer: IpAddr, request: Request<Incoming>) -> Result<Response, Reply> {
-    if !shared.enrolments.take(peer) {
-        info!(%peer, "enrolment refused: too many attempts from this address");
+    if let Attempt::Refused(in_a_row) = shared.enrolments.take(peer) {
+        // The first, the tenth, the hundredth: whoever guesses is named, and cannot fill the log.
+        if in_a_row.checked_ilog10().is_some_and(|power| in_a_row == 10_u64.pow(power)) {
+            warn!(%peer, in_a_row, "enrolments from this address are throttled: too many failed");
+        }
         return Err(Reply::busy(
             "too many enrolments from this address failed or are under way; try again in some seconds",
             10,
