@@ -5,7 +5,7 @@ use muster_runtime::clock::Clock;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,9 +29,25 @@ impl Raw {
         Self::with(address, credentials.tls(alpn))
     }
 
+    /// Connects from this address of the machine.
+    pub fn from_source(source: IpAddr, address: SocketAddr, config: Arc<ClientConfig>) -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        // The standard library binds no socket before it connects.
+        let tcp = runtime.block_on(async {
+            let socket = tokio::net::TcpSocket::new_v4()?;
+            socket.bind(SocketAddr::new(source, 0))?;
+            socket.connect(address).await?.into_std()
+        })?;
+        tcp.set_nonblocking(false)?;
+        Self::over(tcp, config)
+    }
+
     /// Connects with these settings, which many connections can share.
     pub fn with(address: SocketAddr, config: Arc<ClientConfig>) -> std::io::Result<Self> {
-        let tcp = TcpStream::connect(address)?;
+        Self::over(TcpStream::connect(address)?, config)
+    }
+
+    fn over(tcp: TcpStream, config: Arc<ClientConfig>) -> std::io::Result<Self> {
         tcp.set_nodelay(true)?;
         tcp.set_read_timeout(Some(HANDSHAKE_PATIENCE))?;
         tcp.set_write_timeout(Some(HANDSHAKE_PATIENCE))?;
