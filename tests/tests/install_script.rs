@@ -1,27 +1,36 @@
-//! The script of `muster connector add`, checked as text and run for real, with nothing on its PATH but what it may need.
+//! The script of `muster connector add`, checked as text and run for real: by a user with an empty home, and with nothing
+//! on the PATH but what it may need.
 #![allow(clippy::unwrap_used, reason = "a test stops at what it cannot set up")]
 
+use muster_certs::{certificate, certificate_id};
 use muster_tests::eventually::eventually;
 use muster_tests::fleet::{Fleet, Output};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, getuid, kill_process};
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(90);
 /// Exit codes of the script.
+const DAMAGED: i32 = 2;
 const HOST_LACKS: i32 = 3;
 const NOT_DOWNLOADED: i32 = 4;
 const NOT_ENROLLED: i32 = 5;
+/// A user that no machine has, when the test itself runs as root; others are ordinary users already.
+const STRANGER: u32 = 61_235;
 
 /// What the script may use besides a downloader. There is no `systemctl`: a test installs no unit on the machine.
-const TOOLS: [&str; 16] = [
+const TOOLS: [&str; 19] = [
+    "base64",
     "cat",
     "chmod",
     "cut",
+    "date",
+    "df",
     "id",
     "ln",
     "mkdir",
@@ -42,18 +51,26 @@ struct Site {
     prefix: PathBuf,
     home: PathBuf,
     path: PathBuf,
+    user: Option<u32>,
 }
 
 impl Site {
     /// A host whose PATH has these downloaders.
     fn new(fleet: &Fleet, name: &str, downloaders: &[&str]) -> Self {
         let home = fleet.root().join("hosts").join(name);
-        let path = home.join("bin");
+        let path = fleet.root().join("bin").join(name);
         fs::create_dir_all(&path).unwrap();
+        fs::create_dir_all(&home).unwrap();
+        // Another user must get to its home, and finds it empty.
+        for folder in [fleet.root(), &fleet.root().join("hosts")] {
+            fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let user = getuid().is_root().then_some(STRANGER);
+        chown(&home, user, user).unwrap();
         for tool in TOOLS.iter().chain(downloaders) {
             symlink(find(tool).unwrap_or_else(|| panic!("{tool} is not on the PATH")), path.join(tool)).unwrap();
         }
-        Self { prefix: home.join("muster"), home, path }
+        Self { prefix: home.join("muster"), home, path, user }
     }
 
     /// The script of a new connector for this host.
@@ -65,10 +82,19 @@ impl Site {
 
     #[track_caller]
     fn run(&self, script: &str) -> Output {
-        let file = self.home.join("install.sh");
+        self.run_with(script, &[])
+    }
+
+    #[track_caller]
+    fn run_with(&self, script: &str, args: &[&str]) -> Output {
+        let file = self.path.join("install.sh");
         fs::write(&file, script).unwrap();
         let mut command = Command::new("/bin/sh");
-        command.arg(file).env_clear().env("HOME", &self.home).env("PATH", &self.path);
+        command.arg(file).args(args).env_clear().env("HOME", &self.home).env("PATH", &self.path);
+        command.current_dir(&self.home);
+        if let Some(user) = self.user {
+            command.uid(user).gid(user);
+        }
         Output::of(command, SOON)
     }
 
@@ -210,6 +236,65 @@ fn a_host_is_installed_enrolled_and_online_and_a_second_run_changes_nothing() {
     assert!(tried > 0, "neither curl nor wget is installed");
 }
 
+/// The line of a precheck.
+#[track_caller]
+fn line<'a>(output: &'a str, check: &str) -> &'a str {
+    let found = output.lines().find(|line| line.get(6..).is_some_and(|rest| rest.starts_with(check)));
+    found.unwrap_or_else(|| panic!("no line on {check}:\n{output}"))
+}
+
+#[test]
+fn a_dry_run_checks_everything_changes_nothing_and_keeps_the_token() {
+    let fleet = fleet();
+    let downloader = if find("curl").is_some() { "curl" } else { "wget" };
+    let site = Site::new(&fleet, "alpha", &[downloader]);
+    let script = site.script(&fleet, "alpha");
+    let rehearsed = site.run_with(&script, &["--dry-run"]).succeeded();
+    for check in ["system", "memory", "disk", "rights", "path", "tools", "clock", "dns", "tcp", "tls"] {
+        let line = line(&rehearsed.stdout, check);
+        assert!(line.contains("; needed: ") && !line.starts_with("FAIL"), "{line}");
+    }
+    assert!(!site.prefix.exists(), "something was made");
+    assert_eq!(fleet.muster_json(&["token", "list"])["tokens"].as_array().unwrap().len(), 1);
+    site.run(&script).succeeded();
+    comes_online(&fleet, &site, "alpha");
+}
+
+#[test]
+fn a_renewed_script_gives_the_host_a_new_identity_and_the_old_script_is_worth_nothing() {
+    let fleet = fleet();
+    let downloader = if find("curl").is_some() { "curl" } else { "wget" };
+    let site = Site::new(&fleet, "alpha", &[downloader]);
+    let old = site.script(&fleet, "alpha");
+    // The prefix is the one of before, and the token of the first script dies.
+    let renewed = fleet.muster(&["connector", "add", "alpha", "--renew"]).succeeded().stdout;
+    site.run(&old).ended_with(NOT_ENROLLED).explaining("is not valid").explaining("muster connector add alpha --renew");
+    site.is_bare();
+    site.run(&renewed).succeeded();
+    comes_online(&fleet, &site, "alpha");
+    let certificate = || fs::read(site.prefix.join("state/identity/cert.pem")).unwrap();
+    let (first, pids) = (certificate(), site.pids());
+
+    let renewed = fleet.muster(&["connector", "add", "alpha", "--renew"]).succeeded().stdout;
+    let output = site.run(&renewed).succeeded();
+    assert!(output.stdout.contains("replacing the identity"), "{output:?}");
+    assert_ne!(certificate(), first);
+    assert_ne!(site.pids(), pids, "the agent goes on with the old identity");
+    comes_online(&fleet, &site, "alpha");
+}
+
+#[test]
+fn success_is_the_servers_word() {
+    let fleet = fleet();
+    let downloader = if find("curl").is_some() { "curl" } else { "wget" };
+    let site = Site::new(&fleet, "alpha", &[downloader]);
+    let output = site.run(&site.script(&fleet, "alpha")).succeeded();
+    assert!(output.stdout.contains("confirmed by the server"), "{output:?}");
+    // Without any waiting: what the script says has happened.
+    let view = fleet.connector("alpha");
+    assert!(view["link"] == "online" && !view["last_sync"].is_null(), "{view}");
+}
+
 /// The same script for the folder of another host.
 fn moved(script: &str, from: &Site, to: &Site) -> String {
     let moved = script.replace(from.prefix.to_str().unwrap(), to.prefix.to_str().unwrap());
@@ -226,6 +311,7 @@ fn a_used_token_is_named_and_nothing_is_left_behind() {
     first.run(&script).succeeded();
     comes_online(&fleet, &first, "alpha");
     let output = second.run(&moved(&script, &first, &second)).ended_with(NOT_ENROLLED);
+    // For another folder it would not even work unused.
     output.explaining("the enrolment token was used already").explaining("muster connector add alpha --renew");
     second.is_bare();
     assert_eq!(fleet.connector("alpha")["link"], "online");
@@ -239,7 +325,9 @@ fn an_agent_that_cannot_be_had_or_is_another_one_is_not_installed() {
     let script = site.script(&fleet, "alpha");
 
     let bare = Site::new(&fleet, "no-downloader", &[]);
-    bare.run(&moved(&script, &site, &bare)).ended_with(HOST_LACKS).explaining("curl or wget is needed");
+    let refused =
+        bare.run(&moved(&script, &site, &bare)).ended_with(HOST_LACKS).explaining("cannot be a connector yet");
+    assert!(line(&refused.stdout, "tools").contains("curl or wget is needed"), "{refused:?}");
     bare.is_bare();
 
     let line = script.lines().find(|line| line.starts_with("AGENT_SHA256=")).unwrap();
@@ -247,15 +335,21 @@ fn an_agent_that_cannot_be_had_or_is_another_one_is_not_installed() {
     site.run(&other).ended_with(NOT_DOWNLOADED).explaining("is not the announced one");
     site.is_bare();
 
-    // A server that the script's authority does not vouch for.
+    // An authority that is not the one of the fingerprint, and a server that the script's authority does not vouch for.
     let stranger = Fleet::init();
-    let trusting = script.replace(fleet.ca_pem().trim_end(), stranger.ca_pem().trim_end());
-    assert_ne!(trusting, script);
-    site.run(&trusting).ended_with(NOT_DOWNLOADED).explaining("cannot download the agent");
+    let damaged = script.replace(fleet.ca_pem().trim_end(), stranger.ca_pem().trim_end());
+    assert_ne!(damaged, script);
+    site.run(&damaged).ended_with(DAMAGED).explaining("this script is damaged");
+    let fingerprint = |pem: &str| certificate_id(&certificate::first_from_pem(pem).unwrap());
+    let trusting = damaged.replace(&fingerprint(&fleet.ca_pem()), &fingerprint(&stranger.ca_pem()));
+    let refused = site.run(&trusting).ended_with(NOT_DOWNLOADED).explaining("cannot download the agent");
+    assert!(line(&refused.stdout, "tls").starts_with("FAIL"), "{refused:?}");
     site.is_bare();
 
     fleet.kill();
-    site.run(&script).ended_with(NOT_DOWNLOADED).explaining("check that this host reaches");
+    let refused = site.run(&script).ended_with(NOT_DOWNLOADED).explaining("cannot download the agent");
+    let tcp = line(&refused.stdout, "tcp");
+    assert!(tcp.starts_with("FAIL") && tcp.contains("check that this host reaches"), "{tcp}");
     site.is_bare();
 
     // All of that left the token good.

@@ -177,10 +177,15 @@ write_token() {
 MUSTER_TOKEN
 }
 
-write_proxy_password() {
+# Sets proxy and password to what the agent is told; the password itself goes the way of the token.
+write_proxy_settings() {
     cat >"$work/proxy-password" <<'MUSTER_PROXY'
 @PROXY_PASSWORD@
 MUSTER_PROXY
+    proxy=$PROXY
+    [ "$PROXY_MODE" != never ] || proxy=none
+    password=''
+    [ -z "$(cat "$work/proxy-password")" ] || password=$work/proxy-password
 }
 
 choose_prefix() {
@@ -527,9 +532,16 @@ prechecks() {
     [ "$net_failures" = 0 ] || fail 4 "cannot download the agent from $SERVER; the lines with FAIL say what to do"
 }
 
-# What the shell cannot do, MQTT above all, the agent checks before it enrols.
+# What the shell cannot do, MQTT above all, the agent checks before it enrols. An agent of an earlier version cannot.
 agent_prechecks() {
-    :
+    if [ "$known" = yes ] || ! "$agent" check --help >/dev/null 2>&1 </dev/null; then
+        return 0
+    fi
+    write_proxy_settings
+    "$agent" check --before-enrol --prefix "$PREFIX" --server "$SERVER" --ca "$work/ca.pem" --ca-sha256 "$CA_SHA256" \
+        ${proxy:+--proxy "$proxy"} ${NO_PROXY_GIVEN:+--no-proxy "$NO_PROXY_LIST"} \
+        ${password:+--proxy-password-file "$password"} </dev/null ||
+        fail 4 "the agent does not get through to $SERVER; the lines above say why"
 }
 
 # --- download
@@ -642,11 +654,7 @@ enrol() {
         force=yes
     fi
     say "enrolling $NAME at $SERVER"
-    write_proxy_password
-    proxy=$PROXY
-    [ "$PROXY_MODE" != never ] || proxy=none
-    password=''
-    [ ! -s "$work/proxy-password" ] || [ -z "$(cat "$work/proxy-password")" ] || password=$work/proxy-password
+    write_proxy_settings
     "$agent" enrol --prefix "$PREFIX" --server "$SERVER" --name "$NAME" \
         --ca "$work/ca.pem" --token-file "$work/token" ${force:+--force} ${POOL:+--pool "$POOL"} \
         ${proxy:+--proxy "$proxy"} ${NO_PROXY_GIVEN:+--no-proxy "$NO_PROXY_LIST"} \
