@@ -330,8 +330,8 @@ fn an_agent_that_cannot_be_had_or_is_another_one_is_not_installed() {
     assert!(line(&refused.stdout, "tools").contains("curl or wget is needed"), "{refused:?}");
     bare.is_bare();
 
-    let line = script.lines().find(|line| line.starts_with("AGENT_SHA256=")).unwrap();
-    let other = script.replace(line, &format!("AGENT_SHA256='{}'", "0".repeat(64)));
+    let digest = script.lines().find(|line| line.starts_with("AGENT_SHA256=")).unwrap();
+    let other = script.replace(digest, &format!("AGENT_SHA256='{}'", "0".repeat(64)));
     site.run(&other).ended_with(NOT_DOWNLOADED).explaining("is not the announced one");
     site.is_bare();
 
