@@ -1,5 +1,9 @@
 //! What is not as it should be with a connector, and what to do next.
 
+mod life;
+
+pub use life::explain;
+
 use muster_wire::admin::Finding;
 use muster_wire::component::Health;
 use muster_wire::id::ComponentName;

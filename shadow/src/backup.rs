@@ -10,7 +10,7 @@
 use crate::records::{
     Certificate, CertificateState, Connector, Lifecycle, Numbering, Record, StoredAction, StoredCertificate,
     StoredComponent, StoredConnector, StoredJob, StoredJobJoined, StoredJobRun, StoredJobTemplate, StoredJobThings,
-    StoredNumbering, StoredSeen, StoredShadow, StoredTarget, StoredToken, key,
+    StoredNumbering, StoredSeen, StoredShadow, StoredTarget, StoredToken, StoredWork, key,
 };
 use crate::store::codec::{self, CodecError};
 use crate::store::dump::{self, DumpError};
@@ -68,6 +68,7 @@ pub fn check_record(key: &[u8], value: &[u8]) -> Result<(), RestoreError> {
         Kind::Certificate => as_one::<StoredCertificate>(key, value),
         Kind::Meta => match parsed.parts.first().map(String::as_str) {
             Some("seen") => as_one::<StoredSeen>(key, value),
+            Some("work") => as_one::<StoredWork>(key, value),
             Some("numbering") => as_one::<StoredNumbering>(key, value),
             _ => as_one::<serde::de::IgnoredAny>(key, value),
         },

@@ -9,6 +9,7 @@ use muster_wire::component::PublishedComponent;
 use muster_wire::enrol::HostFacts;
 use muster_wire::id::{ComponentName, JobId, PersonName, PoolName, Sha256Hex, SiteName, TargetId, ThingName, Version};
 use muster_wire::time::Timestamp;
+use muster_wire::view::WorkStatus;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -282,6 +283,15 @@ impl Seen {
     }
 }
 
+/// Since when a connector's work is what it is. Written by the thing's worker alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Work {
+    /// What it is.
+    pub status: WorkStatus,
+    /// Since when.
+    pub since: Timestamp,
+}
+
 /// What was last heard of where a connector's identity runs. Written by the thing's worker alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sighting {
@@ -358,6 +368,8 @@ versioned! {
     StoredCertificate(Certificate),
     /// A link's history as it is stored.
     StoredSeen(Seen),
+    /// A connector's work as it is stored.
+    StoredWork(Work),
     /// A sighting as it is stored.
     StoredSighting(Sighting),
     /// Where numbers go on, as it is stored.
@@ -491,6 +503,12 @@ pub mod key {
     #[must_use]
     pub fn sighting(thing: &ThingName) -> Key {
         Key::new(Kind::Meta).part("sighting").part(thing)
+    }
+
+    /// Since when a connector's work is what it is.
+    #[must_use]
+    pub fn work(thing: &ThingName) -> Key {
+        Key::new(Kind::Meta).part("work").part(thing)
     }
 
     /// A link's history.

@@ -97,6 +97,9 @@ pub struct ConnectorView {
     pub link_since: Timestamp,
     /// Whether its components do their work.
     pub work: WorkStatus,
+    /// Since when `work` is what it is.
+    #[serde(default)]
+    pub work_since: Timestamp,
     /// When it last said anything that was stored; absent before the first time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_sync: Option<Timestamp>,

@@ -127,6 +127,7 @@ fn connector() -> ConnectorView {
         link: LinkStatus::Online,
         link_since: at(1),
         work: WorkStatus::Degraded,
+        work_since: at(2),
         last_sync: Some(at(8)),
         registered_at: at(-100),
         enrolled_at: Some(at(-50)),

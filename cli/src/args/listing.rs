@@ -68,6 +68,7 @@ pub enum Column {
     Status,
     Since,
     Work,
+    WorkSince,
     Pool,
     Site,
     Agent,

@@ -94,7 +94,7 @@ fn sheet(shown: &ShownConnector) -> String {
         ("description", or_empty(view.description.as_ref())),
         ("life", life(&view.lifecycle)),
         ("link", format!("{} since {}", spelling(&view.link), view.link_since)),
-        ("work", spelling(&view.work)),
+        ("work", format!("{} since {}", spelling(&view.work), view.work_since)),
         ("pool", or_empty(view.pool.as_ref())),
         ("site", or_empty(view.site.as_ref())),
         ("registered", view.registered_at.to_string()),

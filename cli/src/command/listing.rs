@@ -35,6 +35,7 @@ pub fn sort(connectors: &mut [ConnectorView], keys: &[SortKey]) {
 fn compare(one: &ConnectorView, other: &ConnectorView, column: Column) -> Ordering {
     match column {
         Column::Since => one.link_since.cmp(&other.link_since),
+        Column::WorkSince => one.work_since.cmp(&other.work_since),
         Column::LastSync => one.last_sync.cmp(&other.last_sync),
         Column::Registered => one.registered_at.cmp(&other.registered_at),
         _ => cell(one, column).cmp(&cell(other, column)),
@@ -75,6 +76,7 @@ fn cell(view: &ConnectorView, column: Column) -> String {
         },
         Column::Since => view.link_since.to_string(),
         Column::Work => spelling(&view.work),
+        Column::WorkSince => view.work_since.to_string(),
         Column::Pool => or_empty(view.pool.as_ref()),
         Column::Site => or_empty(view.site.as_ref()),
         Column::Agent => {

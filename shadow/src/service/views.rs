@@ -2,7 +2,7 @@
 
 use super::batch::Batch;
 use super::{FleetState, ServiceError, Shared};
-use crate::records::{Connector, Seen, Sighting, key};
+use crate::records::{Connector, Seen, Sighting, Work, key};
 use muster_bus::{Caller, Message};
 use muster_model::reconcile::{Action, View};
 use muster_model::shadow::ShadowDoc;
@@ -68,6 +68,8 @@ pub(super) fn refresh(
     }
     let agent_doc: Option<ShadowDoc> = batch.get(&key::shadow(&connector.name, Some(&agent())))?;
     let components = components(&shared.fleet(), view, why);
+    let work = work(&components);
+    let work_since = work_since(batch, connector, work)?;
     let fresh = ConnectorView {
         v: VIEW_VERSION,
         name: connector.name.clone(),
@@ -77,7 +79,8 @@ pub(super) fn refresh(
         lifecycle: shared.lifecycle(connector),
         link: status,
         link_since: since,
-        work: work(&components),
+        work,
+        work_since,
         last_sync: agent_doc.as_ref().map(ShadowDoc::updated_at).max(view.synced_at),
         registered_at: connector.registered_at,
         enrolled_at: connector.enrolled.as_ref().map(|enrolled| enrolled.at),
@@ -94,6 +97,20 @@ pub(super) fn refresh(
         }
     });
     Ok(())
+}
+
+/// Since when its work is so. Stored when it changes, so that a restart of the server does not begin anew.
+fn work_since(batch: &mut Batch<'_>, connector: &Connector, work: WorkStatus) -> Result<Timestamp, ServiceError> {
+    let key = key::work(&connector.name);
+    let known = batch.get::<Work>(&key)?;
+    // At first there is nothing to do.
+    let known = known.unwrap_or(Work { status: WorkStatus::Unknown, since: connector.registered_at });
+    if known.status == work {
+        return Ok(known.since);
+    }
+    let now = batch.now;
+    batch.put(&key, &Work { status: work, since: now })?;
+    Ok(now)
 }
 
 fn publish(shared: &Shared, mut fresh: ConnectorView) {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// Something that is not as it should be, and what to do next.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
-    /// What it is about: `link`, `certificate`, `clock`, `agent`, or the name of a component.
+    /// What it is about: `life`, `link`, `certificate`, `settings`, `clock`, `agent`, or the name of a component.
     pub about: String,
     /// What is wrong; one sentence for people.
     pub what: String,

@@ -47,7 +47,8 @@ impl FleetWorker {
     pub(super) fn view_of(&self, connector: &Connector) -> ConnectorView {
         if let Some(view) = self.shared.views().get(&connector.name) {
             // The record may be newer than the view.
-            return ConnectorView { lifecycle: self.shared.lifecycle(connector), ..view.clone() };
+            let enrolled_at = connector.enrolled.as_ref().map(|enrolled| enrolled.at);
+            return ConnectorView { lifecycle: self.shared.lifecycle(connector), enrolled_at, ..view.clone() };
         }
         let host = connector.enrolled.as_ref().map(|enrolled| enrolled.host.clone()).unwrap_or_default();
         ConnectorView {
@@ -60,6 +61,7 @@ impl FleetWorker {
             link: LinkStatus::Never,
             link_since: connector.registered_at,
             work: WorkStatus::Unknown,
+            work_since: connector.registered_at,
             last_sync: None,
             registered_at: connector.registered_at,
             enrolled_at: connector.enrolled.as_ref().map(|enrolled| enrolled.at),

@@ -4,7 +4,7 @@ use super::{FleetWorker, Refused, certificates, refuse};
 use crate::records::{Connector, Seen, key};
 use crate::service::ServiceError;
 use crate::service::batch::Batch;
-use muster_model::diagnose::diagnose;
+use muster_model::diagnose::{diagnose, explain};
 use muster_model::job::{Execution, State};
 use muster_wire::admin::{CertificateStatus, CertificateView, OpenJob, ShowConnector, ShownConnector};
 use muster_wire::component::DETAIL_STEP;
@@ -29,6 +29,7 @@ impl FleetWorker {
         let in_use = certificates.iter().find(|one| one.status == CertificateStatus::Current);
         let expires = in_use.or(certificates.first()).and_then(|one| one.not_after);
         let findings = diagnose(&connector, expires, self.shared.clock.now());
+        let findings = explain(&connector, self.token_of(&known)?.as_ref(), &certificates, findings);
         let mut batch = Batch::new(self.shared.store.as_ref(), self.shared.clock.now());
         let seen: Option<Seen> = batch.get(&key::seen(&show.name))?;
         let mut link_history = seen.map(|seen| seen.history).unwrap_or_default();

@@ -74,6 +74,12 @@ impl FleetWorker {
         super::Batch::new(self.shared.store.as_ref(), self.shared.clock.now()).get::<TokenRecord>(&key::token(hash))
     }
 
+    /// The token of a connector's latest script, as long as it is remembered.
+    pub(super) fn token_of(&self, connector: &Connector) -> Result<Option<TokenView>, ServiceError> {
+        let Some(hash) = &connector.token_hash else { return Ok(None) };
+        Ok(self.token(hash)?.map(|record| view(hash, &record, self.shared.clock.now())))
+    }
+
     /// Every token that is remembered, with its hash.
     fn tokens(&self) -> Result<Vec<(String, TokenRecord)>, ServiceError> {
         let entries = self.shared.store.scan_all(Key::new(Kind::Token).as_bytes())?;

@@ -318,3 +318,33 @@ fn a_copied_identity_is_quarantined_until_it_is_resolved() {
     report(&mut rig, 30, 1);
     assert_eq!(life(&mut rig), json!({ "state": "active" }));
 }
+
+#[test]
+fn the_life_of_a_connector_is_among_what_is_found() {
+    let mut rig = Rig::new();
+    let finding = |rig: &mut Rig, at: usize| {
+        let shown = rig.operator("connector-show", json!({ "name": "a" })).unwrap();
+        let found = &shown["findings"][at];
+        format!("{} {} -> {}", found["about"], found["what"], found["next"]).replace('"', "")
+    };
+    #[track_caller]
+    fn says(found: &str, words: &[&str]) {
+        for word in words {
+            assert!(found.contains(word), "{found} does not say {word:?}");
+        }
+    }
+    rig.operator("connector-add", json!({ "name": "a" })).unwrap();
+    says(&finding(&mut rig, 0), &["link it has not enrolled yet", "that admin made works until", "run that script"]);
+    rig.clock.set(Timestamp::from_seconds(START + 3600));
+    says(&finding(&mut rig, 0), &["works no more since", "`muster connector add a --renew`"]);
+    let certificate = rig.enrolled("a", json!({ "name": "a", "renew": true }));
+    says(&finding(&mut rig, 0), &["link it enrolled at", "never connected"]);
+    rig.operator("connector-disable", json!({ "name": "a", "reason": "moves" })).unwrap();
+    says(&finding(&mut rig, 0), &["life it is disabled since", "by admin: moves", "`muster connector enable a`"]);
+    rig.operator("connector-enable", json!({ "name": "a" })).unwrap();
+    rig.operator("cert-revoke", json!({ "id": certificate, "reason": "stolen" })).unwrap();
+    says(&finding(&mut rig, 0), &["certificate its certificate was revoked by admin", "(stolen)", "add a --renew`"]);
+    rig.operator("connector-remove", json!({ "name": "a" })).unwrap();
+    says(&finding(&mut rig, 0), &["life it was removed since", "`muster connector add a --reinstall`"]);
+    says(&finding(&mut rig, 1), &["null"]);
+}
