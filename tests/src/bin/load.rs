@@ -29,6 +29,8 @@ enum Args {
     Shadow(OneScenario),
     /// One job to every connected device
     FanOut(OneScenario),
+    /// Shadow updates beside clients that are silent, slow, deaf or talk garbage
+    Hostile(OneScenario),
     /// Resident memory of a running muster-agent, in MB
     Agent {
         /// Its process
@@ -50,7 +52,7 @@ struct OneScenario {
     /// The server
     #[arg(long, value_enum)]
     server: Kind,
-    /// How many clients (default: 5000 for storm, 1000 for shadow, 4000 for fan-out)
+    /// How many clients (default: 5000 for storm, 1000 for shadow and hostile, 4000 for fan-out)
     #[arg(long)]
     clients: Option<usize>,
     /// How often
@@ -94,6 +96,7 @@ fn run(args: Args) -> Result<bool> {
         Args::Storm(one) => one.run(Scenario::Storm),
         Args::Shadow(one) => one.run(Scenario::Shadow),
         Args::FanOut(one) => one.run(Scenario::FanOut),
+        Args::Hostile(one) => one.run(Scenario::Hostile),
         Args::Agent { agent_pid } => {
             println!("{:.2}", agent_memory(agent_pid)?);
             Ok(true)

@@ -17,7 +17,7 @@ use super::{
 };
 
 /// Long enough that no client pings during a run. It is also AWS's longest.
-const KEEP_ALIVE_S: u16 = 1200;
+pub const KEEP_ALIVE_S: u16 = 1200;
 
 /// Room asked for before each read. Thousands of connections wait at once, so it is small; a larger message grows it.
 const READ_BYTES: usize = 1024;
@@ -41,9 +41,17 @@ impl Connection {
         client_id: &str,
     ) -> Result<Self, Failure> {
         let tcp = TcpStream::connect(addr).await.map_err(|e| Failure::new(Kind::Connect, e))?;
-        tcp.set_nodelay(true).map_err(|e| Failure::new(Kind::Connect, e))?;
-        let name = ServerName::try_from(SERVER_NAME).map_err(|e| Failure::new(Kind::Client, e))?;
-        let stream = TlsConnector::from(tls).connect(name, tcp).await.map_err(|e| Failure::new(Kind::Handshake, e))?;
+        Self::over(tcp, tls, version, client_id).await
+    }
+
+    /// As [`Connection::open`], over a socket that is connected already.
+    pub async fn over(
+        tcp: TcpStream,
+        tls: Arc<ClientConfig>,
+        version: Version,
+        client_id: &str,
+    ) -> Result<Self, Failure> {
+        let stream = shake_hands(tcp, tls).await?;
         let mut connection = Self { stream, version, input: BytesMut::new(), handed_out: 0 };
         let mut out = Vec::with_capacity(64);
         packet::connect(&mut out, version, client_id, KEEP_ALIVE_S);
@@ -101,4 +109,11 @@ impl Connection {
             Err(e) => Err(Failure::new(Kind::Disconnected, e)),
         }
     }
+}
+
+/// TLS over `tcp`, with the name that every server's certificate has.
+pub async fn shake_hands(tcp: TcpStream, tls: Arc<ClientConfig>) -> Result<TlsStream<TcpStream>, Failure> {
+    tcp.set_nodelay(true).map_err(|e| Failure::new(Kind::Connect, e))?;
+    let name = ServerName::try_from(SERVER_NAME).map_err(|e| Failure::new(Kind::Client, e))?;
+    TlsConnector::from(tls).connect(name, tcp).await.map_err(|e| Failure::new(Kind::Handshake, e))
 }

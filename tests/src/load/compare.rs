@@ -14,7 +14,7 @@ use super::{
     figures::{Figures, Metric, medians},
     machine::{Machine, raise_open_files},
     process, quiet,
-    scenario::{Outcome, Scenario, Settings, fan_out, shadow, storm},
+    scenario::{Outcome, Scenario, Settings, fan_out, hostile, shadow, storm},
     server::{Kind, Options, Prepared},
 };
 
@@ -102,7 +102,7 @@ impl Scenario {
     pub const fn clients(self) -> usize {
         match self {
             Self::Storm => 5_000,
-            Self::Shadow => 1_000,
+            Self::Shadow | Self::Hostile => 1_000,
             Self::FanOut => 4_000,
         }
     }
@@ -112,9 +112,15 @@ impl CompareArgs {
     fn clients(&self, scenario: Scenario) -> usize {
         match scenario {
             Scenario::Storm => self.storm_clients,
-            Scenario::Shadow => self.shadow_clients,
+            Scenario::Shadow | Scenario::Hostile => self.shadow_clients,
             Scenario::FanOut => self.fan_out_clients,
         }
+    }
+
+    /// Clients of the scenario and bad ones beside them.
+    fn connections(&self, scenario: Scenario) -> usize {
+        let bad = if scenario == Scenario::Hostile { hostile::KINDS * self.settings.bad } else { 0 };
+        self.clients(scenario) + bad
     }
 
     /// Runs all of it. A run that fails is part of the report; what cannot be prepared is an error.
@@ -123,7 +129,7 @@ impl CompareArgs {
         let most = self
             .scenarios
             .iter()
-            .map(|scenario| self.clients(*scenario))
+            .map(|scenario| self.connections(*scenario))
             .max()
             .context("at least one scenario is needed")?;
         raise_open_files(most)?;
@@ -175,6 +181,10 @@ impl CompareArgs {
             Scenario::Shadow => {
                 let stand_in = server.start_stand_in(&mut running)?;
                 shadow::run(&running.target, clients, stand_in, &self.settings)?
+            }
+            Scenario::Hostile => {
+                let stand_in = server.start_stand_in(&mut running)?;
+                hostile::run(&running.target, clients, stand_in, &self.settings)?
             }
             Scenario::FanOut => fan_out::run(&running.target, clients, &server.trigger(&running)?, &self.settings)?,
         };

@@ -79,6 +79,13 @@ impl Failures {
         counts.entry(failure.kind).or_insert(Counted { count: 0, first: failure.text }).count += count;
     }
 
+    /// Counts what was counted elsewhere.
+    pub fn add_counts(&self, counts: FailureCounts) {
+        for (kind, counted) in counts {
+            self.add_many(counted.count, Failure::new(kind, counted.first));
+        }
+    }
+
     /// What was counted so far.
     #[must_use]
     pub fn counts(&self) -> FailureCounts {

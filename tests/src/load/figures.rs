@@ -32,6 +32,13 @@ pub enum Metric {
     FanOutServerCpuUs,
     FanOutClientCpuUs,
     FanOutOthersPercent,
+    HostileAlonePerS,
+    HostilePerS,
+    HostileAloneP99Ms,
+    HostileP99Ms,
+    HostileP99Times,
+    HostileRssKib,
+    HostileOthersPercent,
     AgentRssMb,
 }
 
@@ -49,7 +56,7 @@ pub enum Mark {
 
 impl Metric {
     /// All of them, in the order of the report.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 31] = [
         Self::StormServerCpuUs,
         Self::StormConnectsPerS,
         Self::StormWallS,
@@ -73,6 +80,13 @@ impl Metric {
         Self::FanOutServerCpuUs,
         Self::FanOutClientCpuUs,
         Self::FanOutOthersPercent,
+        Self::HostileAlonePerS,
+        Self::HostilePerS,
+        Self::HostileAloneP99Ms,
+        Self::HostileP99Ms,
+        Self::HostileP99Times,
+        Self::HostileRssKib,
+        Self::HostileOthersPercent,
         Self::AgentRssMb,
     ];
 
@@ -103,6 +117,13 @@ impl Metric {
             Self::FanOutServerCpuUs => ("fan-out: server CPU per thing", "µs"),
             Self::FanOutClientCpuUs => ("fan-out: load program's CPU per thing", "µs"),
             Self::FanOutOthersPercent => ("fan-out: processors used by others", "%"),
+            Self::HostileAlonePerS => ("hostile: round trips, alone", "/s"),
+            Self::HostilePerS => ("hostile: round trips, beside bad clients", "/s"),
+            Self::HostileAloneP99Ms => ("hostile: 99th percentile, alone", "ms"),
+            Self::HostileP99Ms => ("hostile: 99th percentile, beside bad clients", "ms"),
+            Self::HostileP99Times => ("hostile: 99th percentile, beside / alone", "×"),
+            Self::HostileRssKib => ("hostile: server memory (RSS) per bad client", "KiB"),
+            Self::HostileOthersPercent => ("hostile: processors used by others", "%"),
             Self::AgentRssMb => ("agent: resident memory", "MB"),
         }
     }
@@ -114,6 +135,7 @@ impl Metric {
             Self::StormServerCpuUs => Some(Mark::AtMost(400.0)),
             Self::IdleRssKib => Some(Mark::AtMost(16.0)),
             Self::ShadowPerS => Some(Mark::AtLeast(10_000.0)),
+            Self::HostileP99Times => Some(Mark::AtMost(2.0)),
             Self::FanOutThingsPerS => Some(Mark::AtLeast(15_000.0)),
             Self::AgentRssMb => Some(Mark::AtMost(15.0)),
             _ => None,
@@ -199,6 +221,7 @@ mod tests {
                 "ms" => "_ms\"",
                 "%" => "_percent\"",
                 "KiB" => "_kib\"",
+                "×" => "_times\"",
                 _ => "_mb\"",
             };
             assert!(name.ends_with(unit), "{name} is measured in {unit}");

@@ -50,6 +50,18 @@ impl Trust {
         Ok(Self { provider, verifier: Arc::new(VerifyOnce { inner, known: OnceLock::new() }) })
     }
 
+    /// The TLS settings of somebody without a certificate who speaks HTTPS: a host that enrols.
+    pub fn stranger(&self) -> Result<Arc<ClientConfig>> {
+        let mut config = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_safe_default_protocol_versions()
+            .context("the provider has no usable TLS version")?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::clone(&self.verifier) as Arc<dyn ServerCertVerifier>)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Arc::new(config))
+    }
+
     /// The TLS settings of the holder of `DIR/NAME.crt` and `DIR/NAME.key`. Sessions are never resumed.
     pub fn identity(&self, dir: &Path, name: &str) -> Result<Arc<ClientConfig>> {
         let chain = certificates(&dir.join(format!("{name}.crt")))?;

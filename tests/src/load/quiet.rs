@@ -36,6 +36,11 @@ pub fn wait(patience: Duration) -> Result<()> {
 /// Whether others used the processors during the run with these figures.
 #[must_use]
 pub fn disturbed(figures: &Figures) -> bool {
-    let shares = [Metric::StormOthersPercent, Metric::ShadowOthersPercent, Metric::FanOutOthersPercent];
+    let shares = [
+        Metric::StormOthersPercent,
+        Metric::ShadowOthersPercent,
+        Metric::FanOutOthersPercent,
+        Metric::HostileOthersPercent,
+    ];
     shares.iter().filter_map(|metric| figures.get(metric)).any(|percent| *percent > OTHERS_PERCENT_MAX)
 }

@@ -14,6 +14,7 @@ use super::{
 };
 
 pub mod fan_out;
+pub mod hostile;
 pub mod shadow;
 pub mod storm;
 
@@ -27,6 +28,8 @@ pub enum Scenario {
     Shadow,
     /// One job reaches every connected device.
     FanOut,
+    /// Shadow updates alone, and then beside clients that are silent, slow, deaf or talk garbage.
+    Hostile,
 }
 
 /// How the load is made.
@@ -47,6 +50,9 @@ pub struct Settings {
     /// Seconds of shadow updates that are recorded
     #[arg(long, default_value_t = 10)]
     pub seconds: u64,
+    /// Bad clients of each kind in the hostile scenario
+    #[arg(long, default_value_t = 1000)]
+    pub bad: usize,
     /// Longest wait for one connect or one answer, in seconds
     #[arg(long, default_value_t = 30)]
     pub patience: u64,
