@@ -6,10 +6,12 @@ use anyhow::Result;
 use clap::Parser;
 use muster_tests::load::{
     compare::{CompareArgs, Report, agent_memory, write_json},
+    registered::{self, RegisteredArgs},
     report, responder,
     scenario::{Scenario, Settings},
     server::{Kind, Options},
 };
+use serde::Serialize;
 
 /// Measures a server under thousands of devices.
 ///
@@ -31,6 +33,13 @@ enum Args {
     FanOut(OneScenario),
     /// Shadow updates beside clients that are silent, slow, deaf or talk garbage
     Hostile(OneScenario),
+    /// What an operation costs with few and with many registered things
+    Registered {
+        #[command(flatten)]
+        registered: RegisteredArgs,
+        #[command(flatten)]
+        output: Output,
+    },
     /// Resident memory of a running muster-agent, in MB
     Agent {
         /// Its process
@@ -92,7 +101,11 @@ fn main() -> ExitCode {
 
 fn run(args: Args) -> Result<bool> {
     match args {
-        Args::Compare { compare, output } => output.show(&compare.run()?),
+        Args::Compare { compare, output } => output.compared(&compare.run()?),
+        Args::Registered { registered, output } => {
+            let report = registered.run()?;
+            output.show(&report, || registered::table(&report), report.ok)
+        }
         Args::Storm(one) => one.run(Scenario::Storm),
         Args::Shadow(one) => one.run(Scenario::Shadow),
         Args::FanOut(one) => one.run(Scenario::FanOut),
@@ -120,20 +133,24 @@ impl OneScenario {
             settings: self.settings,
             options: self.options,
         };
-        self.output.show(&compare.run()?)
+        self.output.compared(&compare.run()?)
     }
 }
 
 impl Output {
-    fn show(&self, report: &Report) -> Result<bool> {
+    fn compared(&self, report: &Report) -> Result<bool> {
+        self.show(report, || report::table(report), report.ok)
+    }
+
+    fn show(&self, report: &impl Serialize, table: impl FnOnce() -> String, ok: bool) -> Result<bool> {
         if let Some(path) = &self.save {
             write_json(report, path)?;
         }
         if self.json {
             println!("{}", serde_json::to_string(report)?);
         } else {
-            print!("{}", report::table(report));
+            print!("{}", table());
         }
-        Ok(report.ok)
+        Ok(ok)
     }
 }

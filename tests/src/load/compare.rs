@@ -152,7 +152,8 @@ impl CompareArgs {
         Ok(self.report(runs, agent))
     }
 
-    fn one(&self, server: &Prepared, scenario: Scenario, round: usize) -> Run {
+    /// One server once through one scenario.
+    pub(super) fn one(&self, server: &Prepared, scenario: Scenario, round: usize) -> Run {
         let (kind, clients) = (server.kind(), self.clients(scenario));
         eprint!("round {round} of {}: {kind:?}, {scenario:?} with {clients} clients … ", self.rounds);
         let quiet = quiet::wait(Duration::from_secs(self.quiet_wait));
@@ -235,7 +236,7 @@ impl Run {
 }
 
 /// The figures to report: those of runs that succeeded, undisturbed ones if there are any.
-fn best(runs: &[Run], server: Kind, scenario: Scenario) -> Vec<&Figures> {
+pub(super) fn best(runs: &[Run], server: Kind, scenario: Scenario) -> Vec<&Figures> {
     let good = || runs.iter().filter(|run| run.server == server && run.scenario == scenario && run.trouble().is_none());
     let quiet: Vec<_> = good().filter(|run| !run.disturbed).map(|run| &run.figures).collect();
     if quiet.is_empty() { good().map(|run| &run.figures).collect() } else { quiet }
@@ -247,7 +248,7 @@ pub fn agent_memory(pid: u32) -> Result<f64> {
 }
 
 /// Writes `report` to the file `path`.
-pub fn write_json(report: &Report, path: &Path) -> Result<()> {
+pub fn write_json(report: &impl Serialize, path: &Path) -> Result<()> {
     let text = serde_json::to_string_pretty(report).context("the report cannot be written as JSON")?;
     std::fs::write(path, text + "\n").with_context(|| format!("cannot write {}", path.display()))
 }

@@ -49,6 +49,15 @@ impl Machine {
             mosquitto: output(mosquitto, &["-h"]).lines().next().unwrap_or_default().to_owned(),
         }
     }
+
+    /// All of it in one line.
+    #[must_use]
+    pub fn line(&self) -> String {
+        format!(
+            "{} × {}, {} MiB, Linux {}, commit {}, {}",
+            self.processors, self.processor, self.memory_mib, self.kernel, self.commit, self.mosquitto
+        )
+    }
 }
 
 /// Raises the limit of open files as far as it goes and checks that it is enough for `clients`.

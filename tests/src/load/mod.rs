@@ -29,6 +29,7 @@ pub mod packet;
 pub mod process;
 pub mod progress;
 pub mod quiet;
+pub mod registered;
 pub mod report;
 pub mod responder;
 pub mod scenario;

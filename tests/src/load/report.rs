@@ -12,11 +12,7 @@ use super::{
 /// The table, with a heading and what must be said about it.
 #[must_use]
 pub fn table(report: &Report) -> String {
-    let machine = &report.machine;
-    let mut out = format!(
-        "{} × {}, {} MiB, Linux {}, commit {}, {}\n\n",
-        machine.processors, machine.processor, machine.memory_mib, machine.kernel, machine.commit, machine.mosquitto
-    );
+    let mut out = format!("{}\n\n", report.machine.line());
     let mut rows = vec![heading(report)];
     let names = |metric: &Metric| report.medians.values().any(|figures| figures.contains_key(metric));
     for metric in Metric::ALL.into_iter().filter(names) {
@@ -61,7 +57,7 @@ fn value_with(figures: &Figures, metric: Metric, show: impl Fn(f64) -> String) -
 }
 
 /// The first column to the left, all others to the right.
-fn lay_out(out: &mut String, rows: &[Vec<String>]) {
+pub(super) fn lay_out(out: &mut String, rows: &[Vec<String>]) {
     let columns = rows.first().map_or(0, Vec::len);
     let widths: Vec<usize> =
         (0..columns).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();

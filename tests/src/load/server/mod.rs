@@ -1,6 +1,10 @@
 //! The servers under load: prepared once, started fresh for every run.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Context, Result};
 use rustls::ClientConfig;
@@ -11,6 +15,7 @@ use super::{identity::Trust, scenario::Target, traffic, trigger::Trigger};
 mod daemon;
 mod mosquitto;
 mod muster;
+mod register;
 
 pub use daemon::Daemon;
 use mosquitto::Mosquitto;
@@ -79,21 +84,33 @@ impl Prepared {
     /// Makes what the server needs (data, authority) and `count` device certificates, and reads them.
     pub fn new(kind: Kind, options: &Options, count: usize) -> Result<Self> {
         let cache = options.cache()?;
-        let (server, certificates) = match kind {
+        match kind {
             Kind::Muster => {
-                let muster = Muster::prepare(options, &cache, count).context("cannot prepare muster")?;
-                let certificates = muster.certificates();
-                (Server::Muster(muster), certificates)
+                Self::muster(Muster::prepare(options, &cache, count).context("cannot prepare muster")?, count)
             }
             Kind::Mosquitto => {
                 let mosquitto = Mosquitto::prepare(options, &cache, count).context("cannot prepare mosquitto")?;
                 let certificates = mosquitto.certificates();
-                (Server::Mosquitto(mosquitto), certificates)
+                Self::read(kind, Server::Mosquitto(mosquitto), &certificates, count)
             }
-        };
+        }
+    }
+
+    /// Muster with `things` registered, each with a shadow; the first `count` of them are the clients.
+    pub fn with_registered(options: &Options, count: usize, things: usize) -> Result<Self> {
+        let muster = Muster::registered(options, &options.cache()?, things);
+        Self::muster(muster.with_context(|| format!("cannot register {things} things with muster"))?, count)
+    }
+
+    fn muster(muster: Muster, count: usize) -> Result<Self> {
+        let certificates = muster.certificates();
+        Self::read(Kind::Muster, Server::Muster(muster), &certificates, count)
+    }
+
+    fn read(kind: Kind, server: Server, certificates: &Path, count: usize) -> Result<Self> {
         let trust = Trust::load(&certificates.join("ca.crt"))?;
         let identities =
-            (0..count).map(|index| trust.identity(&certificates, &traffic::thing(index))).collect::<Result<_>>()?;
+            (0..count).map(|index| trust.identity(certificates, &traffic::thing(index))).collect::<Result<_>>()?;
         Ok(Self { kind, identities, server })
     }
 

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Daemon, Options, Started};
+use super::{Daemon, Options, Started, register::register};
 use crate::load::{
     identity::{SERVER_NAME, Trust},
     traffic,
@@ -28,7 +28,31 @@ pub struct Muster {
 }
 
 impl Muster {
+    /// With certificates for `count` things that the fleet does not know otherwise.
     pub fn prepare(options: &Options, cache: &Path, count: usize) -> Result<Self> {
+        let muster = Self::init(options, cache)?;
+        if muster.issue(count).is_err() {
+            // Issuing may need a server to ask.
+            let started = muster.serve()?;
+            let issued = muster.issue(count);
+            started.daemon.stop()?;
+            issued?;
+        }
+        muster.keep()
+    }
+
+    /// With `things` connectors that were added and enrolled and have a shadow.
+    pub fn registered(options: &Options, cache: &Path, things: usize) -> Result<Self> {
+        let muster = Self::init(options, cache)?;
+        muster.issue_operator()?;
+        let started = muster.serve()?;
+        let registered = register(started.addr, &muster.certificates(), OPERATOR, things);
+        started.daemon.stop()?;
+        registered?;
+        muster.keep()
+    }
+
+    fn init(options: &Options, cache: &Path) -> Result<Self> {
         let program = match &options.muster {
             Some(program) => program.clone(),
             None => std::env::current_exe().context("cannot find this program's own path")?.with_file_name("muster"),
@@ -45,15 +69,13 @@ impl Muster {
             .with_context(|| format!("cannot create a data folder in {}", cache.display()))?;
         let muster = Self { program, dir, options: options.clone() };
         muster.command(&["init", "--data", &muster.path("data"), "--host", SERVER_NAME])?;
-        if muster.issue(count).is_err() {
-            // Issuing may need a server to ask.
-            let started = muster.serve()?;
-            let issued = muster.issue(count);
-            started.daemon.stop()?;
-            issued?;
-        }
-        copy(&muster.dir.path().join("data"), &muster.dir.path().join("pristine"))?;
         Ok(muster)
+    }
+
+    /// Keeps the state of now as the one that every run starts with.
+    fn keep(self) -> Result<Self> {
+        copy(&self.dir.path().join("data"), &self.dir.path().join("pristine"))?;
+        Ok(self)
     }
 
     pub fn certificates(&self) -> PathBuf {
@@ -92,6 +114,11 @@ impl Muster {
             "--out",
             &out,
         ])?;
+        self.issue_operator()
+    }
+
+    fn issue_operator(&self) -> Result<()> {
+        let (data, out) = (self.path("data"), self.path("certificates"));
         self.command(&["cert", "issue", "--data", &data, "--name", OPERATOR, "--policy", "operator", "--out", &out])
     }
 
