@@ -159,11 +159,16 @@ impl std::str::FromStr for Selector {
     type Err = SelectorError;
     fn from_str(text: &str) -> Result<Self, SelectorError> {
         let bad = |problem| SelectorError { text: text.chars().take(QUOTED_CHARS_MAX).collect(), problem };
-        if text.len() > SELECTOR_BYTES_MAX {
-            return Err(bad(format!("it has {} bytes and may have {SELECTOR_BYTES_MAX}", text.len())));
-        }
+        let fits = |length: usize| match length {
+            ..=SELECTOR_BYTES_MAX => Ok(()),
+            length => Err(bad(format!("it has {length} bytes and may have {SELECTOR_BYTES_MAX}"))),
+        };
+        fits(text.len())?;
         let terms = text.split(',').map(Term::parse).collect::<Result<Vec<Term>, String>>().map_err(bad)?;
-        Ok(Self { terms })
+        let selector = Self { terms };
+        // It is stored as it prints, and a short spelling may print longer: `pool=` as `unassigned`.
+        fits(selector.to_string().len())?;
+        Ok(selector)
     }
 }
 

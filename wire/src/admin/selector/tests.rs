@@ -67,6 +67,17 @@ fn what_is_no_selector_says_why() {
 }
 
 #[test]
+fn a_selector_that_prints_too_long_is_refused_when_it_is_read() {
+    let unassigned = |count| vec!["pool="; count].join(",");
+    let most = (SELECTOR_BYTES_MAX + 1) / "unassigned,".len();
+    let fits: Selector = unassigned(most).parse().unwrap();
+    assert_eq!(fits.to_string().parse(), Ok(fits));
+    assert!(unassigned(most + 1).len() < SELECTOR_BYTES_MAX);
+    let error = unassigned(most + 1).parse::<Selector>().unwrap_err().to_string();
+    assert!(error.contains("may have"), "{error}");
+}
+
+#[test]
 fn what_changes_by_itself_is_no_lasting_intent() {
     for text in ["all", "pool=a,!site=b", "label.env=prod,os=debian*", "unassigned"] {
         assert_eq!(text.parse::<Selector>().unwrap().check_lasting(), Ok(()), "{text}");
