@@ -23,6 +23,7 @@ use muster_wire::job::{
 use muster_wire::limits::JOB_TIMEOUT;
 use muster_wire::topic::{JobRef, JobsTopic, JobsVerb, Topic};
 use serde::Serialize;
+use std::sync::Arc;
 
 /// Finished executions that a thing keeps; older ones are deleted when a new one is made.
 const FINISHED_KEPT_PER_THING: usize = 50;
@@ -217,7 +218,7 @@ impl<'d, 'b> Desk<'d, 'b> {
         };
         let response = UpdateResponse {
             execution_state: with_state.then(|| after.wire_state()),
-            job_document: if with_document { self.document(id)? } else { None },
+            job_document: if with_document { self.document(id)?.map(Arc::unwrap_or_clone) } else { None },
             timestamp: self.batch.now.epoch_seconds(),
             client_token: token,
         };
@@ -237,7 +238,7 @@ impl<'d, 'b> Desk<'d, 'b> {
             None => None,
             Some(execution) => {
                 let document = if with_document { self.document(&execution.job_id)? } else { None };
-                Some(execution.on_wire(None, document.as_ref(), now))
+                Some(execution.on_wire(None, document.as_deref(), now))
             }
         };
         Ok(encoding.encode(&ExecutionResponse { execution, timestamp: now.epoch_seconds(), client_token }))
@@ -301,20 +302,23 @@ impl<'d, 'b> Desk<'d, 'b> {
     }
 
     /// The document of a job: of an upgrade it follows from the target, of an uninstall from the connector, of any other
-    /// it is stored.
-    fn document(&mut self, id: &JobId) -> Result<Option<JobDocument>, ServiceError> {
+    /// it is stored, and in memory until the job is over.
+    fn document(&mut self, id: &JobId) -> Result<Option<Arc<JobDocument>>, ServiceError> {
         let fleet = self.shared.fleet();
+        if let Some(live) = fleet.jobs.get(id) {
+            return Ok(Some(live.document.clone()));
+        }
         if let Some(target) = fleet.target_of(id) {
             let package = fleet.component(&target.component, &target.version);
-            return Ok(package.and_then(|package| to_document(&package.upgrade_document())));
+            return Ok(package.and_then(|package| to_document(&package.upgrade_document())).map(Arc::new));
         }
         let uninstall = fleet.connectors.get(self.thing).and_then(|connector| connector.uninstall.as_ref());
         if let Some(uninstall) = uninstall.filter(|uninstall| uninstall.job == *id) {
             let document = UninstallDocument { operation: Operation::Uninstall, purge: uninstall.purge };
-            return Ok(to_document(&document));
+            return Ok(to_document(&document).map(Arc::new));
         }
         drop(fleet);
-        Ok(self.batch.get::<Job>(&key::job(id))?.map(|job| job.document))
+        Ok(self.batch.get::<Job>(&key::job(id))?.map(|job| Arc::new(job.document)))
     }
 
     /// Tells the thing what changed in its queue. Returns whether anything changed at all.
@@ -338,9 +342,9 @@ impl<'d, 'b> Desk<'d, 'b> {
             let head = queue.first().map(|head| (*head).clone());
             let document = match &head {
                 Some(head) => self.document(&head.job_id)?.unwrap_or_default(),
-                None => JobDocument::new(),
+                None => Arc::default(),
             };
-            let payload = job::notify_next(head.as_ref().map(|head| (head, &document)), now);
+            let payload = job::notify_next(head.as_ref().map(|head| (head, &*document)), now);
             self.batch.deliver(self.thing, message(next, &payload));
         }
         Ok(true)

@@ -48,8 +48,9 @@ pub(super) type Courses = BTreeMap<JobId, Course>;
 
 /// A job that is not over.
 pub(super) struct Course {
-    /// Without its document, which is only in the store.
+    /// Without its document, which stands beside it.
     job: Job,
+    document: Arc<JobDocument>,
     rules: Rules,
     run: Run,
     /// Members at creation.
@@ -90,15 +91,24 @@ enum Place {
 impl Course {
     fn new(job: Job, rules: Rules, run: Run, initial: Arc<[ThingName]>, counts: Arc<Counts>) -> Self {
         let things = job.things.unwrap_or(0);
+        // Shared with whoever tells things of it; the course itself does not read it.
+        let document = Arc::new(job.document);
         let job = Job { document: JobDocument::new(), ..job };
         let (on_the_way, sweep) = (VecDeque::new(), Sweep::default());
-        Self { job, rules, run, things, initial, counts, on_the_way, sweep, look_at: None }
+        Self { job, document, rules, run, things, initial, counts, on_the_way, sweep, look_at: None }
     }
 
     fn live(&self) -> LiveJob {
         LiveJob {
             initial: self.initial.clone(),
-            ..LiveJob::new(&self.job, self.rules.clone(), self.run.phase, self.run.released, self.counts.clone())
+            ..LiveJob::new(
+                &self.job,
+                self.document.clone(),
+                self.rules.clone(),
+                self.run.phase,
+                self.run.released,
+                self.counts.clone(),
+            )
         }
     }
 

@@ -9,7 +9,7 @@ use muster_model::job::{Execution, Gate, Phase, Rules, Tally};
 use muster_model::select::{Facts, selects};
 use muster_wire::admin::Selector;
 use muster_wire::id::{JobId, ThingName};
-use muster_wire::job::JobStatus;
+use muster_wire::job::{JobDocument, JobStatus};
 use muster_wire::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,6 +21,8 @@ pub(in crate::service) type LiveJobs = BTreeMap<JobId, Arc<LiveJob>>;
 /// A job that is not over.
 pub(in crate::service) struct LiveJob {
     pub(in crate::service) id: JobId,
+    /// What the things shall do; here because every one of them is told, and a record is slow to read.
+    pub(in crate::service) document: Arc<JobDocument>,
     pub(in crate::service) rules: Rules,
     pub(in crate::service) phase: Phase,
     pub(in crate::service) targets: Vec<ThingName>,
@@ -34,9 +36,17 @@ pub(in crate::service) struct LiveJob {
 
 impl LiveJob {
     /// A job as it stands in the store.
-    pub(in crate::service) fn new(job: &Job, rules: Rules, phase: Phase, released: u64, counts: Arc<Counts>) -> Self {
+    pub(in crate::service) fn new(
+        job: &Job,
+        document: Arc<JobDocument>,
+        rules: Rules,
+        phase: Phase,
+        released: u64,
+        counts: Arc<Counts>,
+    ) -> Self {
         Self {
             id: job.id.clone(),
+            document,
             rules,
             phase,
             targets: job.targets.clone(),
