@@ -115,6 +115,10 @@ impl TopicFilter {
     /// A wildcard at the first level never matches a topic that begins with `$`.
     #[must_use]
     pub fn matches(&self, topic: &str) -> bool {
+        // Most filters are a topic: looking level by level would be a tenth of the cost of a job's way to its thing.
+        if !self.0.ends_with('#') && !self.0.contains('+') {
+            return *self.0 == *topic;
+        }
         if topic.starts_with('$') && !self.0.starts_with('$') {
             return false;
         }
