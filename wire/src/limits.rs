@@ -182,3 +182,15 @@ pub const RETAINED_BYTES_MAX: usize = 32 * 1024 * 1024;
 pub const MESSAGE_EXPIRY_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Topic aliases of one connection, in each direction. AWS IoT Core's figure.
 pub const TOPIC_ALIASES_MAX: u16 = 8;
+/// Longest policy document, white space not counted. AWS IoT Core's figure.
+pub const POLICY_CHARS_MAX: usize = 2048;
+/// The same with white space: what is read and stored.
+pub const POLICY_TEXT_BYTES_MAX: usize = 16 * 1024;
+/// Longest value that stands for a variable of a policy. AWS IoT Core's figure.
+pub const POLICY_VARIABLE_BYTES_MAX: usize = 1024;
+/// Policies of one connector. AWS IoT Core's figure for a certificate.
+pub const POLICIES_PER_CONNECTOR_MAX: usize = 10;
+/// Policies of a fleet. Each is held in memory, read, by the door.
+pub const POLICIES_MAX: usize = 1000;
+/// Connectors in one request that attaches a policy or takes it away; the answer names them all.
+pub const POLICY_TARGETS_PER_REQUEST_MAX: usize = 500;
