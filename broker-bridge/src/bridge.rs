@@ -18,6 +18,7 @@ use muster_wire::limits::{
     CONNECTIONS_MAX, HANDSHAKES_MAX, HANDSHAKES_PER_ADDRESS_MAX, HTTP_ANONYMOUS_DEADLINE, HTTP_ANONYMOUS_MAX,
     HTTP_ANONYMOUS_PER_ADDRESS_MAX,
 };
+use muster_wire::policy::Grants;
 use rustls::ServerConfig;
 use std::fmt;
 use std::net::SocketAddr;
@@ -55,6 +56,12 @@ pub struct BridgeConfig {
 pub trait Gate: Send + Sync + 'static {
     /// Whether this client is let in.
     fn admits(&self, caller: &Caller) -> Result<(), Refusal>;
+
+    /// What was granted to a connector by name; `None` when it may what every connector may. The same grants are the
+    /// same value: what is made of them is kept until it changes.
+    fn grants(&self, _caller: &Caller) -> Option<Arc<Grants>> {
+        None
+    }
 }
 
 /// Why a client is not let in.

@@ -8,15 +8,20 @@
 //! | service | nothing | nothing |
 //!
 //! Topics in the service's own voice (`…/accepted`, `…/delta` and so on) are published by nobody. Topics of applications
-//! are a table of their own, `policy/application.rs`: what they are is a setting.
+//! are a table of their own, `policy/application.rs`: what they are is a setting. What an operator granted to a connector
+//! by name is in `policy/named.rs`; a connector without such grants has exactly this table.
 
 pub(crate) mod application;
+#[cfg(test)]
+mod matrix;
+pub(crate) mod named;
 
 use crate::settings::MqttSettings;
 use muster_bus::Caller;
 use muster_certs::identity::{Identity, Role};
 use muster_wire::filter::TopicFilter;
 use muster_wire::topic::Topic;
+use named::Rules;
 
 /// Begin of the filters for answers; the client id follows. Answers go to the connection that asked.
 pub(crate) const REPLIES: &str = "muster/reply/";
@@ -46,11 +51,18 @@ pub fn may(identity: &Identity, client_id: &str, action: Action<'_>) -> Decision
         Action::Publish(topic) => topic.is_request() && publishes(identity, topic),
         Action::Subscribe(filter) => subscribes(identity, client_id, filter.as_str()),
     };
+    decide(allowed)
+}
+
+fn decide(allowed: bool) -> Decision {
     if allowed { Decision::Allow } else { Decision::Deny }
 }
 
 /// Decides over a publish, on a topic of the service or of an application.
-pub(crate) fn may_publish(settings: &MqttSettings, caller: &Caller, topic: &Topic) -> Decision {
+pub(crate) fn may_publish(settings: &MqttSettings, caller: &Caller, rules: Option<&Rules>, topic: &Topic) -> Decision {
+    if let Some(rules) = rules {
+        return rules.may_publish(topic);
+    }
     match topic {
         Topic::Application(topic) => application::may_publish(&settings.application_topics, &caller.identity, topic),
         topic => may(&caller.identity, &caller.client_id, Action::Publish(topic)),
@@ -58,7 +70,15 @@ pub(crate) fn may_publish(settings: &MqttSettings, caller: &Caller, topic: &Topi
 }
 
 /// Decides over a subscription to topics of the service or of applications.
-pub(crate) fn may_subscribe(settings: &MqttSettings, caller: &Caller, filter: &TopicFilter) -> Decision {
+pub(crate) fn may_subscribe(
+    settings: &MqttSettings,
+    caller: &Caller,
+    rules: Option<&Rules>,
+    filter: &TopicFilter,
+) -> Decision {
+    if let Some(rules) = rules {
+        return rules.may_subscribe(filter);
+    }
     if filter.is_application() {
         return application::may_subscribe(&settings.application_topics, &caller.identity, filter);
     }

@@ -3,6 +3,7 @@
 
 use crate::application::Applications;
 use crate::bridge::{Gate, Shared};
+use crate::policy::named;
 use crate::session::end::End;
 use crate::session::kept;
 use crate::session::link::Link;
@@ -18,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, Weak};
 use tracing::info;
 
-/// People and dashboards share an identity over more connections than a device does.
+/// People, dashboards and gateways share an identity over more connections than a device does.
 const SESSIONS_PER_PERSON_MAX: usize = 64;
 /// Enough that threads seldom meet.
 const SHARDS: usize = 16;
@@ -187,6 +188,13 @@ impl Sessions {
         if let Err(refusal) = self.gate.admits(&link.caller) {
             info!(identity = %link.caller.identity, client = %link.caller.client_id, %refusal, "no longer let in");
             link.end(End::Kicked);
+            return self.end_waiting(link);
+        }
+        if let Some(shared) = self.home.get().and_then(Weak::upgrade)
+            && let Err(why) = named::refresh(&shared, link)
+        {
+            info!(identity = %link.caller.identity, client = %link.caller.client_id, why, "ended by its policies");
+            link.end(End::Kicked);
             self.end_waiting(link);
         }
     }
@@ -204,6 +212,8 @@ impl Sessions {
 
 fn per_identity_max(link: &Link) -> usize {
     match link.caller.identity.role() {
+        // One certificate may carry many things, each over its own connection.
+        Role::Connector if link.rules().is_some() => SESSIONS_PER_PERSON_MAX,
         Role::Connector => SESSIONS_PER_IDENTITY_MAX,
         Role::Operator | Role::Observer | Role::Service => SESSIONS_PER_PERSON_MAX,
     }

@@ -6,6 +6,7 @@ use muster_certs::identity::Identity;
 use muster_wire::enrol::{EnrolRequest, EnrolResponse};
 use muster_wire::id::{JobId, Sha256Hex, ThingName};
 use muster_wire::job::{ExecutionDescription, StatusDetails};
+use muster_wire::policy::CertificateNames;
 use muster_wire::rejection::Rejection;
 use muster_wire::topic::Topic;
 use std::fmt;
@@ -25,6 +26,8 @@ pub struct Caller {
     pub client_id: Box<str>,
     /// The peer's address.
     pub peer: IpAddr,
+    /// What else the certificate says, if a policy of this client asks for it.
+    pub certificate: Option<Arc<CertificateNames>>,
 }
 
 /// A request's number within its connection; the door chooses it.

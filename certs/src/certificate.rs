@@ -1,10 +1,12 @@
 //! The facts of a certificate that has been checked elsewhere: its id and when it is valid.
 
 use aws_lc_rs::digest::{SHA256, digest};
+use muster_wire::policy::{CertificateNames, NameField};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
+use x509_parser::x509::X509Name;
 
 /// Why a certificate could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +82,24 @@ pub fn certificate_id(der: &[u8]) -> String {
     hex(digest(&SHA256, der).as_ref())
 }
 
+/// What a certificate says of its holder and its issuer. Values that are no text are left out.
+///
+/// Errors: [`CertificateError::Der`].
+pub fn names(der: &[u8]) -> Result<CertificateNames, CertificateError> {
+    let certificate = parse(der)?;
+    let fields = |name: &X509Name<'_>| {
+        let known = |part: &x509_parser::x509::AttributeTypeAndValue<'_>| {
+            Some((NameField::of(&part.attr_type().to_id_string())?, part.as_str().ok()?.into()))
+        };
+        name.iter_attributes().filter_map(known).collect()
+    };
+    Ok(CertificateNames {
+        subject: fields(certificate.subject()),
+        issuer: fields(certificate.issuer()),
+        serial: hex(certificate.raw_serial()).into(),
+    })
+}
+
 /// All certificates of a PEM text, in order; at least one.
 ///
 /// Errors: [`CertificateError::Pem`], [`CertificateError::Absent`].
@@ -141,6 +161,18 @@ mod tests {
         assert!(!facts.is_valid_at(facts.not_before - 1) && !facts.is_valid_at(facts.not_after + 1));
         assert!(facts.is_valid_at(facts.renew_after()));
         assert_eq!(facts.id, certificate_id(&first_from_pem(&pem).unwrap()));
+    }
+
+    #[test]
+    fn names_and_serial_are_read_from_the_certificate() {
+        let fleet = Throwaway::new("test", &["localhost"]).unwrap();
+        let (pem, _) = fleet.issue(Role::Connector, "c1").unwrap();
+        let der = first_from_pem(&pem).unwrap();
+        let names = names(&der).unwrap();
+        assert!(names.subject.contains(&(NameField::CommonName, "c1".into())), "{names:?}");
+        assert!(!names.issuer.is_empty() && !names.serial.is_empty(), "{names:?}");
+        let (_, whole) = X509Certificate::from_der(&der).unwrap();
+        assert_eq!(*names.serial, whole.raw_serial_as_string().replace(':', ""));
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod component;
 mod connector;
 mod job;
 mod listing;
+mod policy;
 mod server;
 mod token;
 mod upgrade;
@@ -25,6 +26,7 @@ pub use job::{
     TemplateCommand, TemplateCreateArgs, TemplateDeleteArgs, TemplateListArgs, TemplateShowArgs,
 };
 pub use listing::{Column, ConnectorEditArgs, ListingArgs, SortKey};
+pub use policy::{PolicyAddArgs, PolicyAttachArgs, PolicyCommand, PolicyDeleteArgs, PolicyListArgs, PolicyShowArgs};
 pub use server::{DemoArgs, InitArgs, ServeArgs};
 pub use token::{AllowlistArgs, TokenCommand, TokenListArgs, TokenRevokeArgs};
 pub use upgrade::{ActionsArgs, UpgradeArgs, WatchArgs};
@@ -76,6 +78,9 @@ pub enum Command {
     /// Make, watch and steer jobs of your own
     #[command(subcommand)]
     Job(JobCommand),
+    /// Say by policies what connectors may do
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Issue, list and revoke certificates
     #[command(subcommand)]
     Cert(CertCommand),

@@ -19,6 +19,7 @@ use muster_wire::admin::AgentDownload;
 use muster_wire::enrol::AGENT_PATH_PREFIX;
 use muster_wire::id::Sha256Hex;
 use muster_wire::limits::{CONNECTIONS_MAX, SHUTDOWN_GRACE};
+use muster_wire::policy::Grants;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -111,6 +112,10 @@ struct Admitted(Arc<Admission>);
 impl Gate for Admitted {
     fn admits(&self, caller: &Caller) -> Result<(), Refusal> {
         self.0.admits(&caller.identity, &caller.certificate_id).map_err(|denied| Refusal { reason: denied.to_string() })
+    }
+
+    fn grants(&self, caller: &Caller) -> Option<Arc<Grants>> {
+        self.0.grants(&caller.identity)
     }
 }
 

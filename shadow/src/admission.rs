@@ -14,9 +14,10 @@
 //! Until the records are loaded nobody is let in. Asking never waits for the disk or for a worker: the lock is held for
 //! a look-up or an insertion only.
 
-use crate::records::{Certificate, CertificateState, Connector, Lifecycle};
+use crate::records::{Attachment, Certificate, CertificateState, Connector, Lifecycle};
 use muster_certs::{Identity, Role};
 use muster_wire::id::{Sha256Hex, ThingName};
+use muster_wire::policy::{DEFAULT, Grants, Policy, PolicyName};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -60,6 +61,9 @@ struct Table {
     certificates: HashMap<Sha256Hex, Arc<Certificate>>,
     /// Of each identity.
     ids: HashMap<Identity, BTreeSet<Sha256Hex>>,
+    policies: HashMap<PolicyName, Arc<Policy>>,
+    /// Of the connectors that have others than the default policy alone.
+    grants: HashMap<ThingName, Arc<Grants>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +106,45 @@ impl Admission {
             Some(Standing::Enrolled) if known.is_some_and(|known| known.identity.as_ref() == Some(identity)) => Ok(()),
             Some(Standing::Enrolled) => Err(Denied::Unknown),
         }
+    }
+
+    /// What was granted to a connector by name; `None` when it has the default policy alone.
+    pub fn grants(&self, identity: &Identity) -> Option<Arc<Grants>> {
+        let table = self.read();
+        if identity.role() != Role::Connector || table.grants.is_empty() {
+            return None;
+        }
+        table.grants.get(&ThingName::new(identity.name()).ok()?).cloned()
+    }
+
+    /// A policy was stored. Who has it is told of it by [`Admission::attach`].
+    pub(crate) fn policy(&self, name: PolicyName, policy: Policy) {
+        self.write().policies.insert(name, Arc::new(policy));
+    }
+
+    /// A policy that nobody has was deleted.
+    pub(crate) fn forget_policy(&self, name: &PolicyName) {
+        self.write().policies.remove(name);
+    }
+
+    /// The policies of a connector, or the policies themselves, or its pool or site, are others now.
+    pub(crate) fn attach(&self, attachment: &Attachment, connector: Option<&Connector>) {
+        let mut table = self.write();
+        let is_default = |name: &PolicyName| name.as_str() == DEFAULT;
+        let includes_default = attachment.policies.iter().any(is_default);
+        if includes_default && attachment.policies.len() == 1 {
+            table.grants.remove(&attachment.thing);
+            return;
+        }
+        let named = attachment.policies.iter().filter(|name| !is_default(name));
+        let policies = named.filter_map(|name| table.policies.get(name).cloned()).collect();
+        let attributes = [
+            ("pool", connector.and_then(|connector| connector.pool.as_ref()).map(ToString::to_string)),
+            ("site", connector.and_then(|connector| connector.site.as_ref()).map(ToString::to_string)),
+        ];
+        let attributes = attributes.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+        let grants = Grants { includes_default, policies, attributes };
+        table.grants.insert(attachment.thing.clone(), Arc::new(grants));
     }
 
     /// Takes in everything that the store holds; from now on the table answers.

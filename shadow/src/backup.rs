@@ -8,9 +8,10 @@
 //! time by its id, so the numbers go on from the second of the restore: above whatever was given out one by one since.
 
 use crate::records::{
-    Certificate, CertificateState, Connector, Lifecycle, Numbering, Record, StoredAction, StoredCertificate,
-    StoredComponent, StoredConnector, StoredJob, StoredJobJoined, StoredJobRun, StoredJobTemplate, StoredJobThings,
-    StoredNumbering, StoredSeen, StoredShadow, StoredTarget, StoredToken, StoredWork, key,
+    Certificate, CertificateState, Connector, Lifecycle, Numbering, Record, StoredAction, StoredAttachment,
+    StoredCertificate, StoredComponent, StoredConnector, StoredJob, StoredJobJoined, StoredJobRun, StoredJobTemplate,
+    StoredJobThings, StoredNumbering, StoredPolicy, StoredSeen, StoredShadow, StoredTarget, StoredToken, StoredWork,
+    key,
 };
 use crate::store::codec::{self, CodecError};
 use crate::store::dump::{self, DumpError};
@@ -66,6 +67,8 @@ pub fn check_record(key: &[u8], value: &[u8]) -> Result<(), RestoreError> {
         Kind::Component => as_one::<StoredComponent>(key, value),
         Kind::Action => as_one::<StoredAction>(key, value),
         Kind::Certificate => as_one::<StoredCertificate>(key, value),
+        Kind::Policy => as_one::<StoredPolicy>(key, value),
+        Kind::Attachment => as_one::<StoredAttachment>(key, value),
         Kind::Meta => match parsed.parts.first().map(String::as_str) {
             Some("seen") => as_one::<StoredSeen>(key, value),
             Some("work") => as_one::<StoredWork>(key, value),

@@ -17,8 +17,10 @@ use std::net::IpAddr;
 use crate::store::{Key, Kind};
 
 mod job;
+mod policy;
 
 pub use job::{Job, JobJoined, JobTemplate, JobThings};
+pub use policy::{Attachment, PolicyRecord};
 
 /// A registered connector. Written by the fleet's worker alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -366,6 +368,10 @@ versioned! {
     StoredAction(Action),
     /// A certificate as it is stored.
     StoredCertificate(Certificate),
+    /// A policy as it is stored.
+    StoredPolicy(PolicyRecord),
+    /// Who has which policies, as it is stored.
+    StoredAttachment(Attachment),
     /// A link's history as it is stored.
     StoredSeen(Seen),
     /// A connector's work as it is stored.
@@ -390,6 +396,7 @@ pub trait Record: Sized + Clone {
 pub mod key {
     use super::{ComponentName, JobId, Key, Kind, Sha256Hex, ThingName, Version};
     use muster_wire::id::{JobTemplateId, ShadowName};
+    use muster_wire::policy::PolicyName;
 
     /// The prefix of all shadows of a thing.
     #[must_use]
@@ -419,6 +426,18 @@ pub mod key {
     #[must_use]
     pub fn certificate(id: &Sha256Hex) -> Key {
         Key::new(Kind::Certificate).part(id)
+    }
+
+    /// A policy.
+    #[must_use]
+    pub fn policy(name: &PolicyName) -> Key {
+        Key::new(Kind::Policy).part(name)
+    }
+
+    /// The policies of a connector.
+    #[must_use]
+    pub fn attachment(thing: &ThingName) -> Key {
+        Key::new(Kind::Attachment).part(thing)
     }
 
     /// An intent.

@@ -139,6 +139,16 @@ fn paho_finds_the_limits_and_the_policy_over_mqtt_5() {
 }
 
 #[test]
+fn policies_hold_for_paho_over_mqtt_3() {
+    run("policies.py", Mqtt::V3, 10);
+}
+
+#[test]
+fn policies_hold_for_paho_over_mqtt_5() {
+    run("policies.py", Mqtt::V5, 10);
+}
+
+#[test]
 fn the_sdk_comes_back_to_a_killed_server_over_mqtt_3() {
     run_over_a_restart(Mqtt::V3);
 }

@@ -11,6 +11,7 @@ mod diagnosis;
 mod edit;
 mod job;
 mod lifecycle;
+mod policy;
 mod selector;
 mod token;
 mod upgrade;
@@ -31,6 +32,9 @@ pub use job::{
 pub use lifecycle::{
     DisableConnector, LifecycleChanged, NameConnector, ResolveConnector, UninstallConnector, UninstallProgress,
     UninstallWish,
+};
+pub use policy::{
+    AddPolicy, AttachPolicy, AttachedPolicy, ListPolicies, NamePolicy, PolicyList, PolicyView, ShownPolicy,
 };
 pub use selector::{ComponentTest, NotLasting, Pattern, Selector, SelectorError, Term, Test};
 pub use token::{ListTokens, RevokeToken, RevokedToken, TokenList, TokenState, TokenView};
@@ -128,6 +132,18 @@ verbs! {
     JobTemplateShow = "job-template-show",
     /// Deletes a job template: [`NameJobTemplate`] to [`JobTemplateView`].
     JobTemplateDelete = "job-template-delete",
+    /// Adds or replaces a policy: [`AddPolicy`] to [`PolicyView`].
+    PolicyAdd = "policy-add",
+    /// Lists policies: [`ListPolicies`] to [`PolicyList`].
+    PolicyList = "policy-list",
+    /// Shows a policy: [`NamePolicy`] to [`ShownPolicy`].
+    PolicyShow = "policy-show",
+    /// Deletes a policy that nobody has: [`NamePolicy`] to [`PolicyView`].
+    PolicyDelete = "policy-delete",
+    /// Gives a policy to connectors: [`AttachPolicy`] to [`AttachedPolicy`].
+    PolicyAttach = "policy-attach",
+    /// Takes a policy away from connectors: [`AttachPolicy`] to [`AttachedPolicy`].
+    PolicyDetach = "policy-detach",
     /// Writes all records down for a backup: [`TakeSnapshot`] to [`SnapshotTaken`].
     Snapshot = "snapshot",
 }

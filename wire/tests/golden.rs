@@ -10,6 +10,7 @@ use muster_wire::enrol::*;
 use muster_wire::id::*;
 use muster_wire::job::*;
 use muster_wire::label::Label;
+use muster_wire::policy::PolicyName;
 use muster_wire::presence::*;
 use muster_wire::rejection::*;
 use muster_wire::settings::SettingsReport;
@@ -265,6 +266,7 @@ fn the_requests_and_answers_of_operators() {
                 next: "publish a corrected version".into(),
             }],
             certificates: Vec::new(),
+            policies: vec![PolicyName::new("default").unwrap()],
             jobs: vec![OpenJob {
                 job: JobId::new("reboot-7").unwrap(),
                 status: JobStatus::Queued,
@@ -275,6 +277,24 @@ fn the_requests_and_answers_of_operators() {
             link_history: vec![LinkEvent { at: at(1), up: true }],
         }),
     );
+    let policy = PolicyName::new("line-gateway").unwrap();
+    let view = PolicyView {
+        name: policy.clone(),
+        built_in: None,
+        version: 2,
+        connectors: 1,
+        by: Some(PersonName::new("admin").unwrap()),
+        at: Some(at(0)),
+    };
+    pin("op-policy-add", &AddPolicy { name: policy.clone(), document: "{}".into(), replace: true });
+    pin("op-policy-list", &ListPolicies { after: Some(policy.clone()) });
+    pin("op-policy-listed", &Reply::Ok(PolicyList { policies: vec![view.clone()], next: Some(policy.clone()) }));
+    pin("op-policy-name", &NamePolicy { name: policy.clone() });
+    let shown = ShownPolicy { policy: view, document: "{}".into(), connectors: vec![thing()] };
+    pin("op-policy-shown", &Reply::Ok(shown));
+    pin("op-policy-attach", &AttachPolicy { name: policy.clone(), connectors: vec![thing()], any_name: true });
+    let attached = AttachedPolicy { name: policy, changed: vec![thing()], unchanged: Vec::new() };
+    pin("op-policy-attached", &Reply::Ok(attached));
     let edit = EditConnector {
         name: thing(),
         pool: Edit::Set(PoolName::new("green").unwrap()),

@@ -170,8 +170,11 @@ impl Group {
                 self.counters.waiting.give_back(weight);
                 continue;
             }
-            let waits = outgoing.qos == Qos::AtLeastOnce && state.members.iter().any(|member| member.link.is_kept());
-            let busy = state.members.iter().any(|member| member.link.is_online());
+            // Who may not have it is not waited for.
+            let topic = &outgoing.message.topic;
+            let members = || state.members.iter().filter(|member| member.link.may_receive(topic));
+            let waits = outgoing.qos == Qos::AtLeastOnce && members().any(|member| member.link.is_kept());
+            let busy = members().any(|member| member.link.is_online());
             if waits || busy {
                 state.queue.put_back(outgoing);
                 return;

@@ -10,6 +10,8 @@ use super::visitor::{Unknown, identify};
 use crate::bridge::Shared;
 use crate::counters::count;
 use crate::http;
+use crate::policy::Decision;
+use crate::policy::named::{self, may_connect};
 use crate::session::connect::{self, Connect, Refused, Why};
 use crate::session::connection::Connection;
 use crate::session::frame::{self, Framed};
@@ -20,6 +22,7 @@ use crate::sessions::NoEntry;
 use muster_bus::Caller;
 use muster_runtime::ids::random_hex;
 use muster_wire::limits::{CONNECT_BYTES_MAX, CONNECT_DEADLINE, HANDSHAKE_DEADLINE, WRITE_STALL_DEADLINE};
+use muster_wire::policy::ConnectAttributes;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -231,8 +234,14 @@ async fn admit(
         info!(%peer, identity = %caller.identity, client = %client_id, "connect refused: too many in a second");
         return Err(Why::Quota);
     }
+    let rules = named::rules(shared, &caller);
+    let attributes = ConnectAttributes { persistent: !connect.life.is_zero(), will: connect.will.is_some() };
+    if may_connect(rules.as_deref(), &caller, attributes) == Decision::Deny {
+        info!(%peer, identity = %caller.identity, client = %client_id, "connect refused by its policies");
+        return Err(Why::NotAuthorized);
+    }
     if let Some(will) = &connect.will {
-        will.check(shared, &caller).map_err(|bad| {
+        will.check(shared, &caller, rules.as_deref()).map_err(|bad| {
             info!(%peer, identity = %caller.identity, client = %client_id, topic = %will.topic, ?bad, "will refused");
             match bad {
                 BadWill::Topic => Why::WillTopic,
@@ -242,6 +251,8 @@ async fn admit(
         })?;
     }
     let link = Link::new(Arc::new(caller), shared.next_session(), shared.counters.clone());
+    link.has_connected(attributes);
+    link.set_rules(rules);
     let member = Membership::begin(shared, &link, connect).await.map_err(|no_entry| {
         info!(%peer, identity = %link.caller.identity, client = %client_id, ?no_entry, "connect refused");
         match no_entry {
@@ -252,6 +263,10 @@ async fn admit(
     // Who lost their standing between the first look and being known here would be missed by the second look of others.
     if let Err(refusal) = shared.gate.admits(&link.caller) {
         info!(%peer, identity = %link.caller.identity, client = %client_id, %refusal, "connect refused");
+        return Err(Why::NotAuthorized);
+    }
+    if let Err(why) = named::refresh(shared, &link) {
+        info!(%peer, identity = %link.caller.identity, client = %client_id, why, "connect refused");
         return Err(Why::NotAuthorized);
     }
     info!(

@@ -2,9 +2,11 @@
 
 use crate::bridge::Shared;
 use muster_bus::Caller;
+use muster_certs::certificate::names;
 use muster_certs::identity::{Identity, IdentityError};
 use rustls::ServerConnection;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// Why a client has no identity here.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +36,11 @@ pub(crate) fn identify(
     if !facts.is_valid_at(shared.clock.now().epoch_seconds()) {
         return Err(Unknown::Expired);
     }
-    let caller = Caller { identity, certificate_id: facts.id.into(), client_id: client_id.into(), peer };
+    let (certificate_id, client_id) = (facts.id.into(), client_id.into());
+    let mut caller = Caller { identity, certificate_id, client_id, peer, certificate: None };
     shared.gate.admits(&caller)?;
+    if shared.gate.grants(&caller).is_some_and(|grants| grants.needs_certificate()) {
+        caller.certificate = names(leaf).ok().map(Arc::new);
+    }
     Ok(caller)
 }

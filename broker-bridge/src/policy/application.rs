@@ -3,7 +3,7 @@
 //! A connector has the topics that the settings give it, with its own name in place of `{thing}`. Observers read every
 //! application topic, operators read and publish on every one. A filter is allowed when some pattern covers all of it.
 
-use super::Decision;
+use super::{Decision, decide};
 use muster_certs::identity::{Identity, Role};
 use muster_wire::filter::TopicFilter;
 use muster_wire::topic::ApplicationTopic;
@@ -27,10 +27,6 @@ pub(crate) fn may_subscribe(patterns: &[TopicFilter], identity: &Identity, filte
         Role::Observer | Role::Operator => true,
         Role::Service => false,
     })
-}
-
-fn decide(allowed: bool) -> Decision {
-    if allowed { Decision::Allow } else { Decision::Deny }
 }
 
 /// Whether one of the patterns matches everything that `text`, a topic or a filter, matches.

@@ -99,12 +99,13 @@ pub(crate) fn resume(shared: &Arc<Shared>, old: &Arc<Link>, new: &Arc<Link>, ver
     if old.with_kept(|kept| kept.version) != Some(version) {
         return false;
     }
-    let caller = &new.caller;
+    let (caller, rules) = (&new.caller, new.rules());
+    let rules = rules.as_deref();
     // What the policy has forbidden since is not resumed.
     let denied: Vec<TopicFilter> = old
         .filters()
         .into_iter()
-        .filter(|filter| may_subscribe(&shared.mqtt, caller, filter) == Decision::Deny)
+        .filter(|filter| may_subscribe(&shared.mqtt, caller, rules, filter) == Decision::Deny)
         .collect();
     for filter in denied {
         info!(identity = %caller.identity, %filter, "a kept subscription is denied now");
@@ -121,7 +122,7 @@ pub(crate) fn resume(shared: &Arc<Shared>, old: &Arc<Link>, new: &Arc<Link>, ver
     }
     for share in &handed.groups {
         share.group.replace(old, new);
-        if may_subscribe(&shared.mqtt, caller, share.subscribed.filter()) == Decision::Deny {
+        if may_subscribe(&shared.mqtt, caller, rules, share.subscribed.filter()) == Decision::Deny {
             shared.sessions.applications.groups.leave(shared, &share.subscribed, new);
             new.unshare(&share.subscribed);
         }
@@ -138,14 +139,14 @@ pub(crate) fn discard(shared: &Arc<Shared>, link: &Arc<Link>) {
     shared.sessions.forget(shared, link);
     ended_waiting(shared, kept.waits, kept.charged, kept.timers);
     if let Some(will) = kept.will {
-        will.publish(shared, &link.caller, link.session);
+        will.publish(shared, link);
     }
 }
 
 /// The delay of a will is over and its client is still away.
 pub(crate) fn say_will(shared: &Shared, link: &Link) {
     if let Some(Some(will)) = link.with_kept(|kept| kept.will.take()) {
-        will.publish(shared, &link.caller, link.session);
+        will.publish(shared, link);
     }
 }
 

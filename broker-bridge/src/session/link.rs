@@ -9,10 +9,13 @@ use super::packet::Version;
 use super::will::Will;
 use crate::application::groups::Group;
 use crate::counters::{Counters, add, count};
+use crate::policy::named::Rules;
 use muster_bus::{Answer, Caller, Connection, Message, Outcome, Qos, Tag};
 use muster_wire::filter::{Subscribed, TopicFilter};
 use muster_wire::id::ThingName;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use muster_wire::policy::ConnectAttributes;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::task::{Context, Waker};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -25,6 +28,10 @@ pub(crate) struct Link {
     counters: Arc<Counters>,
     state: Mutex<State>,
     room: Notify,
+    connect: OnceLock<ConnectAttributes>,
+    /// Whether there are rules: so that the many who have none never ask for the lock.
+    has_rules: AtomicBool,
+    rules: RwLock<Option<Arc<Rules>>>,
 }
 
 #[derive(Default)]
@@ -93,7 +100,45 @@ pub(crate) enum Sent {
 
 impl Link {
     pub(crate) fn new(caller: Arc<Caller>, session: u64, counters: Arc<Counters>) -> Arc<Self> {
-        Arc::new(Self { caller, session, counters, state: Mutex::default(), room: Notify::new() })
+        Arc::new(Self {
+            caller,
+            session,
+            counters,
+            state: Mutex::default(),
+            room: Notify::new(),
+            connect: OnceLock::new(),
+            has_rules: AtomicBool::new(false),
+            rules: RwLock::default(),
+        })
+    }
+
+    /// What was special about its CONNECT.
+    pub(crate) fn has_connected(&self, attributes: ConnectAttributes) {
+        // Only the first one counts: there is one.
+        let _ = self.connect.set(attributes);
+    }
+
+    pub(crate) fn connect_attributes(&self) -> ConnectAttributes {
+        self.connect.get().copied().unwrap_or_default()
+    }
+
+    /// What was granted to it by name.
+    pub(crate) fn rules(&self) -> Option<Arc<Rules>> {
+        if !self.has_rules.load(Ordering::Acquire) {
+            return None;
+        }
+        self.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_rules(&self, rules: Option<Arc<Rules>>) {
+        let mut known = self.rules.write().unwrap_or_else(PoisonError::into_inner);
+        self.has_rules.store(rules.is_some(), Ordering::Release);
+        *known = rules;
+    }
+
+    /// Whether a message on this topic may be delivered to it.
+    pub(crate) fn may_receive(&self, topic: &str) -> bool {
+        self.rules().is_none_or(|rules| rules.may_receive(topic))
     }
 
     /// Sends a message if a subscription of this connection wants it, or keeps it for a client that is away.
@@ -102,15 +147,20 @@ impl Link {
         if state.is_gone() {
             return;
         }
-        if let Some(outgoing) = state.wish(message, self.session) {
+        if let Some(outgoing) = state.wish(message, self.session)
+            && self.may_receive(&message.topic)
+        {
             let waker = self.put(&mut state, outgoing);
             drop(state);
             wake(waker);
         }
     }
 
-    /// Takes a message of a group. `false` when the client is away, or has no room.
+    /// Takes a message of a group. `false` when the client is away, has no room, or may not have it.
     pub(crate) fn hand(&self, outgoing: Outgoing) -> bool {
+        if !self.may_receive(&outgoing.message.topic) {
+            return false;
+        }
         let mut state = self.lock();
         if state.end.is_some() || state.outbox.is_half_full() {
             return false;
@@ -123,6 +173,9 @@ impl Link {
 
     /// Sends a message to this connection alone, whether it subscribed or not.
     pub(crate) fn tell(&self, message: Message) {
+        if !self.may_receive(&message.topic) {
+            return;
+        }
         let mut state = self.lock();
         if state.end.is_none() {
             let qos = state.granted(&message.topic).map_or(message.qos, |granted| granted.min(message.qos));
@@ -134,6 +187,9 @@ impl Link {
 
     /// Sends a message that was stored before this connection subscribed.
     pub(crate) fn send_stored(&self, message: &Arc<Message>, qos: Qos) {
+        if !self.may_receive(&message.topic) {
+            return;
+        }
         let mut state = self.lock();
         if state.end.is_none() {
             let outgoing = Outgoing { message: message.clone(), qos: qos.min(message.qos), retain: true };
@@ -156,6 +212,9 @@ impl Link {
 
     /// Sends a message that a reader of wildcards got, as soon as there is room.
     pub(crate) async fn send(&self, outgoing: Outgoing) -> Sent {
+        if !self.may_receive(&outgoing.message.topic) {
+            return Sent::Done;
+        }
         loop {
             let emptied = self.room.notified();
             {
@@ -490,6 +549,9 @@ impl Connection for Link {
         for message in answer.direct {
             if state.end.is_some() {
                 break;
+            }
+            if !self.may_receive(&message.topic) {
+                continue;
             }
             let qos = state.granted(&message.topic).map_or(message.qos, |granted| granted.min(message.qos));
             let pushed = self.push(&mut state, Outgoing { message, qos, retain: false });

@@ -92,7 +92,7 @@ impl Drop for Membership {
         self.shared.counters.sessions.fetch_sub(1, Ordering::Relaxed);
         presence::disconnected(&self.shared, &self.link, self.end);
         if let Some(will) = self.will.take() {
-            will.publish(&self.shared, &self.link.caller, self.link.session);
+            will.publish(&self.shared, &self.link);
         }
         if let Some(Ok(Submitted::Full(queued))) = self.change(LinkState::Down)
             && tokio::runtime::Handle::try_current().is_ok()

@@ -11,6 +11,7 @@ use super::packet::{Publish, Retained, Version, Wish};
 use crate::application::groups::NoGroup;
 use crate::bridge::Shared;
 use crate::counters::count;
+use crate::policy::named::Rules;
 use crate::policy::{Decision, REPLIES, may_publish, may_subscribe};
 use mqtt_protocol_core::mqtt::result_code::{SubackReasonCode, UnsubackReasonCode};
 use muster_bus::{Deliveries, Inbound, Message, Qos, Request, Requests, ResponseTo, Stopped, Submitted};
@@ -49,7 +50,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Ok(topic) => topic,
             Err(error) => return self.no_topic(&publish, &error),
         };
-        if may_publish(&shared.mqtt, caller, &topic) == Decision::Deny {
+        let rules = link.rules();
+        let rules = rules.as_deref();
+        if may_publish(&shared.mqtt, caller, rules, &topic) == Decision::Deny
+            || (publish.retain && rules.is_some_and(|rules| rules.may_retain(&topic) == Decision::Deny))
+        {
             info!(identity = %caller.identity, topic = %publish.topic, "publish denied");
             return self.deny(&publish, NOT_AUTHORIZED);
         }
@@ -128,7 +133,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let TopicError::UnknownJobsApi { thing, topic } = error else { return self.deny(publish, TOPIC_NAME_INVALID) };
         let own = JobsTopic::Request(JobsVerb::GetPending);
         let neighbour = Topic::Jobs { thing: thing.clone(), verb: own };
-        if may_publish(&self.member.shared.mqtt, caller, &neighbour) == Decision::Deny {
+        if may_publish(&self.member.shared.mqtt, caller, link.rules().as_deref(), &neighbour) == Decision::Deny {
             return self.deny(publish, NOT_AUTHORIZED);
         }
         let rejection = invalid_topic(topic, &publish.payload, self.member.shared.clock.now());
@@ -157,13 +162,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         let mut follows = Follows::default();
         let mut codes = Vec::with_capacity(wishes.len());
+        let rules = self.link().rules();
         for wish in wishes {
-            let code = self.grant(&wish, &mut follows);
+            let code = self.grant(&wish, rules.as_deref(), &mut follows);
             if code == SubackReasonCode::NotAuthorized && self.version == Version::V3 {
                 // 3.1.1 has no code for it; AWS IoT Core closes the connection, and SDKs expect that.
                 return self.close(End::Forbidden);
             }
             codes.push(code);
+        }
+        if self.link().rules().as_ref().map(Arc::as_ptr) != rules.as_ref().map(Arc::as_ptr) {
+            // They changed meanwhile, and who changed them may have looked before these subscriptions were there.
+            return self.close(End::Kicked);
         }
         let mut suback = Vec::new();
         let plain = follows.commands.is_empty();
@@ -176,12 +186,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    fn grant(&mut self, wish: &Wish, follows: &mut Follows) -> SubackReasonCode {
+    fn grant(&mut self, wish: &Wish, rules: Option<&Rules>, follows: &mut Follows) -> SubackReasonCode {
         let link = self.link().clone();
         let shared = self.member.shared.clone();
         let caller = &link.caller;
         let Ok(subscribed) = Subscribed::parse(&wish.filter) else { return SubackReasonCode::TopicFilterInvalid };
-        if may_subscribe(&shared.mqtt, caller, subscribed.filter()) == Decision::Deny {
+        if may_subscribe(&shared.mqtt, caller, rules, subscribed.filter()) == Decision::Deny {
             count(&shared.counters.denied);
             info!(identity = %caller.identity, filter = %subscribed, "subscription denied");
             return SubackReasonCode::NotAuthorized;

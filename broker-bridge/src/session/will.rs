@@ -1,7 +1,9 @@
 //! The last will of a client: checked when it connects, published when its connection ends without its consent.
 
+use super::link::Link;
 use crate::bridge::Shared;
 use crate::counters::count;
+use crate::policy::named::Rules;
 use crate::policy::{Decision, may_publish};
 use bytes::Bytes;
 use muster_bus::{Caller, Deliveries, Message, Properties, Qos};
@@ -38,9 +40,9 @@ pub(crate) enum BadWill {
 
 impl Will {
     /// Whether the client may leave this will.
-    pub(crate) fn check(&self, shared: &Shared, caller: &Caller) -> Result<(), BadWill> {
+    pub(crate) fn check(&self, shared: &Shared, caller: &Caller, rules: Option<&Rules>) -> Result<(), BadWill> {
         let topic = Topic::parse(&self.topic).map_err(|_| BadWill::Topic)?;
-        if may_publish(&shared.mqtt, caller, &topic) == Decision::Deny {
+        if !self.is_allowed(shared, caller, rules, &topic) {
             return Err(BadWill::Denied);
         }
         match topic {
@@ -52,9 +54,19 @@ impl Will {
         }
     }
 
+    fn is_allowed(&self, shared: &Shared, caller: &Caller, rules: Option<&Rules>, topic: &Topic) -> bool {
+        let may_retain = || rules.is_none_or(|rules| rules.may_retain(topic) == Decision::Allow);
+        may_publish(&shared.mqtt, caller, rules, topic) == Decision::Allow && (!self.retain || may_retain())
+    }
+
     /// Says it. One on a topic of the service reaches those who listen there and changes nothing, as in AWS IoT Core.
-    pub(crate) fn publish(self, shared: &Shared, caller: &Caller, session: u64) {
+    /// What the policies of its client have forbidden since is not said.
+    pub(crate) fn publish(self, shared: &Shared, link: &Link) {
+        let (caller, session) = (&link.caller, link.session);
         let Ok(topic) = Topic::parse(&self.topic) else { return };
+        if !self.is_allowed(shared, caller, link.rules().as_deref(), &topic) {
+            return info!(identity = %caller.identity, topic = %self.topic, "a will is denied now");
+        }
         let now = shared.clock.now();
         let mut properties = self.properties;
         if let Some(expiry) = self.expiry {

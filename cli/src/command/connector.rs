@@ -97,6 +97,7 @@ fn sheet(shown: &ShownConnector) -> String {
         ("work", format!("{} since {}", spelling(&view.work), view.work_since)),
         ("pool", or_empty(view.pool.as_ref())),
         ("site", or_empty(view.site.as_ref())),
+        ("policies", shown.policies.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
         ("registered", view.registered_at.to_string()),
         ("enrolled", or_empty(view.enrolled_at.as_ref())),
         ("last sync", or_empty(view.last_sync.as_ref())),

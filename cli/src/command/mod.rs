@@ -14,6 +14,7 @@ mod init;
 mod job;
 mod lifecycle;
 mod listing;
+mod policy;
 mod restore;
 mod script;
 mod serve;
@@ -28,8 +29,8 @@ pub use init::{Init, init};
 pub use watch::view_filter;
 
 use crate::args::{
-    CertCommand, Command, ComponentCommand, ConnectorCommand, ExecutionCommand, JobCommand, TemplateCommand,
-    TokenCommand,
+    CertCommand, Command, ComponentCommand, ConnectorCommand, ExecutionCommand, JobCommand, PolicyCommand,
+    TemplateCommand, TokenCommand,
 };
 use crate::error::CliError;
 use crate::output::{Output, say_aside};
@@ -82,6 +83,12 @@ pub async fn perform(command: Command) -> ExitCode {
         Command::Job(JobCommand::Template(TemplateCommand::List(args))) => finish(args).await,
         Command::Job(JobCommand::Template(TemplateCommand::Show(args))) => finish(args).await,
         Command::Job(JobCommand::Template(TemplateCommand::Delete(args))) => finish(args).await,
+        Command::Policy(PolicyCommand::List(args)) => finish(args).await,
+        Command::Policy(PolicyCommand::Show(args)) => finish(args).await,
+        Command::Policy(PolicyCommand::Add(args)) => finish(args).await,
+        Command::Policy(PolicyCommand::Delete(args)) => finish(args).await,
+        Command::Policy(PolicyCommand::Attach(args)) => finish(policy::Attach(args)).await,
+        Command::Policy(PolicyCommand::Detach(args)) => finish(policy::Detach(args)).await,
         Command::Cert(CertCommand::Issue(args)) => finish(args).await,
         Command::Cert(CertCommand::List(args)) => finish(args).await,
         Command::Cert(CertCommand::Revoke(args)) => finish(args).await,

@@ -27,7 +27,7 @@ mod views;
 mod worker;
 
 use crate::admission::Admission;
-use crate::records::{Connector, Suspicion, Target};
+use crate::records::{Attachment, Connector, PolicyRecord, Suspicion, Target};
 use crate::store::{Conflict, Store, StoreError, codec::CodecError};
 use fleet::FleetWorker;
 use jobs::live::{Agenda, LiveJobs};
@@ -37,6 +37,7 @@ use muster_runtime::clock::Clock;
 use muster_wire::admin::AgentDownload;
 use muster_wire::component::PublishedComponent;
 use muster_wire::id::{ComponentName, JobId, ThingName, Version};
+use muster_wire::policy::{PolicyName, PolicyProblems};
 use muster_wire::view::ConnectorView;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -81,6 +82,15 @@ pub enum ServiceError {
     /// Somebody else wrote a record that only one worker may write.
     #[error("a record was changed by another writer ({0:?})")]
     Conflict(Conflict),
+    /// A stored policy is not understood, and without it nobody knows what it denied.
+    #[error("the stored policy {name} cannot be used; run the version that stored it, or newer")]
+    Policy {
+        /// Which one.
+        name: PolicyName,
+        /// What is wrong with it.
+        #[source]
+        source: PolicyProblems,
+    },
     /// A thread could not be started.
     #[error("cannot start a worker thread")]
     Thread(#[from] std::io::Error),
@@ -109,6 +119,8 @@ struct FleetState {
     targets_from: u64,
     components: BTreeMap<(ComponentName, Version), Arc<PublishedComponent>>,
     jobs: Arc<LiveJobs>,
+    policies: BTreeMap<PolicyName, Arc<PolicyRecord>>,
+    attachments: BTreeMap<ThingName, Arc<Attachment>>,
 }
 
 impl FleetState {
@@ -204,6 +216,8 @@ impl Service {
             agenda,
             quarantine: RwLock::default(),
         });
+        // Before the door may let anybody in.
+        fleet::policies::load(&shared)?;
         fleet::certificates::load(&shared)?;
         let fleet_worker = FleetWorker::new(shared.clone());
         fleet_worker.load_jobs()?;

@@ -67,6 +67,7 @@ fn caller(role: Role, name: &str, certificate_id: &str) -> Arc<Caller> {
         certificate_id: certificate_id.into(),
         client_id: name.into(),
         peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        certificate: None,
     })
 }
 

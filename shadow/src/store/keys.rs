@@ -43,11 +43,15 @@ pub enum Kind {
     Meta,
     /// An issued certificate.
     Certificate,
+    /// A policy.
+    Policy,
+    /// The policies of a connector.
+    Attachment,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Connector,
         Self::Token,
         Self::Shadow,
@@ -62,6 +66,8 @@ impl Kind {
         Self::Action,
         Self::Meta,
         Self::Certificate,
+        Self::Policy,
+        Self::Attachment,
     ];
 
     /// The byte that starts every key of the kind. On disk: never change or reuse one.
@@ -81,6 +87,8 @@ impl Kind {
             Self::Action => b'a',
             Self::Meta => b'm',
             Self::Certificate => b'x',
+            Self::Policy => b'y',
+            Self::Attachment => b'z',
         }
     }
 
@@ -101,6 +109,8 @@ impl Kind {
             Self::Action => "action",
             Self::Meta => "meta",
             Self::Certificate => "certificate",
+            Self::Policy => "policy",
+            Self::Attachment => "policies of",
         }
     }
 }

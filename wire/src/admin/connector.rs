@@ -2,6 +2,7 @@
 
 use super::{CertificateView, Finding, LinkEvent, OpenJob, Selector};
 use crate::id::{ComponentName, PoolName, Sha256Hex, SiteName, ThingName, Version};
+use crate::policy::PolicyName;
 use crate::time::Timestamp;
 use crate::view::{ActionView, ConnectorView};
 use serde::{Deserialize, Serialize};
@@ -159,6 +160,9 @@ pub struct ShownConnector {
     /// Its certificates, the newest first.
     #[serde(default)]
     pub certificates: Vec<CertificateView>,
+    /// The policies that it has.
+    #[serde(default)]
+    pub policies: Vec<PolicyName>,
     /// Jobs that it has not ended, the oldest first.
     #[serde(default)]
     pub jobs: Vec<OpenJob>,

@@ -40,6 +40,7 @@ async fn stage(room: usize) -> (Stage, DuplexStream) {
         certificate_id: "id".into(),
         client_id: "c1".into(),
         peer: [127, 0, 0, 1].into(),
+        certificate: None,
     };
     let mut connect = Connect {
         version: Version::V5,

@@ -13,7 +13,9 @@ impl FleetWorker {
     /// The record is durable: everybody who looks finds it from now on.
     pub(super) fn know(&self, connector: Connector) {
         self.shared.config.admission.connector(&connector);
-        self.shared.fleet_mut().connectors.insert(connector.name.clone(), Arc::new(connector));
+        let name = connector.name.clone();
+        let before = self.shared.fleet_mut().connectors.insert(name.clone(), Arc::new(connector));
+        self.place_is_known(&name, before.as_deref());
     }
 
     /// One page: as many connectors as surely fit one answer.

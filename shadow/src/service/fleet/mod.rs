@@ -8,6 +8,7 @@ mod edit;
 mod enrol;
 mod jobs;
 mod lifecycle;
+pub(super) mod policies;
 mod show;
 mod snapshot;
 mod tokens;
@@ -16,7 +17,7 @@ mod upgrades;
 use super::batch::Batch;
 use super::timers::wake;
 use super::{FleetState, ServiceError, Shared};
-use crate::records::{Connector, Numbering, Record, Target, key};
+use crate::records::{Attachment, Connector, Numbering, PolicyRecord, Record, Target, key};
 use crate::store::{Key, Kind, Store, codec};
 use jobs::Courses;
 use muster_bus::{Answer, Inbound, Message, Request};
@@ -45,6 +46,12 @@ pub(super) fn load(store: &dyn Store) -> Result<FleetState, ServiceError> {
     fleet.targets_from = batch.get::<Numbering>(&key::numbering())?.unwrap_or_default().targets_from;
     for component in all::<PublishedComponent>(store, Kind::Component)? {
         fleet.components.insert((component.name.clone(), component.version.clone()), Arc::new(component));
+    }
+    for policy in all::<PolicyRecord>(store, Kind::Policy)? {
+        fleet.policies.insert(policy.name.clone(), Arc::new(policy));
+    }
+    for attachment in all::<Attachment>(store, Kind::Attachment)? {
+        fleet.attachments.insert(attachment.thing.clone(), Arc::new(attachment));
     }
     Ok(fleet)
 }
@@ -192,6 +199,12 @@ impl FleetWorker {
             Verb::JobTemplateList => result(self.list_templates(&read(payload)?)?),
             Verb::JobTemplateShow => result(self.show_template(&read(payload)?)?),
             Verb::JobTemplateDelete => result(self.delete_template(&read(payload)?, by)?),
+            Verb::PolicyAdd => result(self.add_policy(read(payload)?, by)?),
+            Verb::PolicyList => result(self.list_policies(&read(payload)?)),
+            Verb::PolicyShow => result(self.show_policy(&read(payload)?)?),
+            Verb::PolicyDelete => result(self.delete_policy(&read(payload)?, by)?),
+            Verb::PolicyAttach => result(self.attach_policy(read(payload)?, true, by)?),
+            Verb::PolicyDetach => result(self.attach_policy(read(payload)?, false, by)?),
             Verb::Snapshot => {
                 let _: TakeSnapshot = read(payload)?;
                 result(self.take_snapshot(by)?)

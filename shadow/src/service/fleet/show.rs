@@ -35,7 +35,8 @@ impl FleetWorker {
         let mut link_history = seen.map(|seen| seen.history).unwrap_or_default();
         link_history.reverse();
         let jobs = open_jobs(&mut batch, &show.name)?;
-        Ok(ShownConnector { connector, actions, findings, certificates, jobs, link_history })
+        let policies = self.policies_of(&show.name).into_iter().collect();
+        Ok(ShownConnector { connector, actions, findings, certificates, policies, jobs, link_history })
     }
 
     /// A registered connector.
