@@ -32,6 +32,7 @@ $ServerPort = @SERVER_PORT@
 $Pool = '@POOL@'
 $AgentPath = '@AGENT_PATH@'
 $AgentSha256 = '@AGENT_SHA256@'
+$CaSha256 = '@CA_SHA256@'
 $Prefix = '@PREFIX@'
 $ProxyMode = '@PROXY_MODE@'
 $Proxy = '@PROXY@'
@@ -200,6 +201,30 @@ function Install-Agent {
     Move-Item -Force -LiteralPath $Part -Destination $script:Program
 }
 
+# What the agent must be told as long as it has no settings.
+function Get-Introduction([string]$Verb) {
+    $Words = @($Verb, '--prefix', $Prefix, '--server', $Server, '--ca', "$Work\ca.pem")
+    if ($ProxyMode -eq 'never') { $Words += '--proxy', 'none' } elseif ($Proxy) { $Words += '--proxy', $Proxy }
+    if ($NoProxyGiven) { $Words += "--no-proxy=$NoProxyList" }
+    if ($ProxyPassword) {
+        [IO.File]::WriteAllText("$Work\proxy-password", $ProxyPassword)
+        $Words += '--proxy-password-file', "$Work\proxy-password"
+    }
+    return $Words
+}
+
+# What this script cannot do, MQTT above all, the agent checks before it enrols; and that it runs here at all.
+function Test-Agent {
+    $Words = (Get-Introduction 'check') + @('--before-enrol', '--ca-sha256', $CaSha256)
+    $Lines = & $script:Program @Words
+    if ($LASTEXITCODE -eq 0) {
+        $Lines | Where-Object { $_ -match '^[A-Z]+  mqtt ' } | ForEach-Object { Write-Output $_ }
+        return
+    }
+    $Lines | ForEach-Object { Write-Output $_ }
+    Stop-Here 4 "the agent cannot work with $Server from here; the lines with FAIL say what to do"
+}
+
 function Register-Host {
     if ((Test-Path -LiteralPath "$Prefix\state\identity\cert.pem") -and $Renew -ne 'yes') {
         Say 'this host is enrolled already; its identity is kept'
@@ -210,16 +235,9 @@ function Register-Host {
     Say "enrolling $Name at $Server"
     # The token goes into a private file, never into the arguments of a program, where others could read it.
     [IO.File]::WriteAllText("$Work\token", $Token)
-    $Words = @('enrol', '--prefix', $Prefix, '--server', $Server, '--name', $Name, '--ca', "$Work\ca.pem",
-        '--token-file', "$Work\token")
+    $Words = (Get-Introduction 'enrol') + @('--name', $Name, '--token-file', "$Work\token")
     if ($Renew -eq 'yes') { $Words += '--force' }
     if ($Pool) { $Words += '--pool', $Pool }
-    if ($ProxyMode -eq 'never') { $Words += '--proxy', 'none' } elseif ($Proxy) { $Words += '--proxy', $Proxy }
-    if ($NoProxyGiven) { $Words += '--no-proxy', $NoProxyList }
-    if ($ProxyPassword) {
-        [IO.File]::WriteAllText("$Work\proxy-password", $ProxyPassword)
-        $Words += '--proxy-password-file', "$Work\proxy-password"
-    }
     & $script:Program @Words
     if ($LASTEXITCODE -ne 0) {
         Stop-Here 5 "not enrolled; for a new token run on the server: muster connector add $Name --renew --shell powershell"
@@ -267,6 +285,7 @@ function Main {
         return
     }
     Install-Agent
+    if (-not (Test-Path -LiteralPath "$Prefix\state\identity\cert.pem")) { Test-Agent }
     Register-Host
     if ($NoStart -or $Start -eq 'no') {
         Say "done; start the agent with: $script:Program install --prefix $Prefix"

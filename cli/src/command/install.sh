@@ -29,7 +29,6 @@ umask 077
 
 NAME='@NAME@'
 SERVER='@SERVER@'
-SERVER_HOST='@SERVER_HOST@'
 # What a firewall must let out, as `muster allowlist` prints it.
 ALLOWED='@ALLOWED@'
 POOL='@POOL@'
@@ -370,16 +369,16 @@ uses_proxy() {
     esac
 }
 
-# Asks for the head of the server's health page. $1: more arguments for the downloader, as one word.
+# Asks for the head of the health page of $target. $1: more arguments for the downloader, as one word.
 ask_health() {
     rm -f -- "$work/head" "$work/said"
     if have curl; then
         on_the_way curl --silent --show-error --proto '=https' --cacert "$work/ca.pem" ${1:+"$1"} --connect-timeout 15 \
-            --max-time 30 --dump-header "$work/head" --output /dev/null "https://$SERVER/healthz" \
+            --max-time 30 --dump-header "$work/head" --output /dev/null "https://$target/healthz" \
             2>"$work/said" </dev/null
     else
         on_the_way wget --no-verbose --server-response --ca-certificate="$work/ca.pem" ${1:+"$2"} --timeout=15 --tries=1 \
-            --output-document=/dev/null "https://$SERVER/healthz" 2>"$work/said" </dev/null
+            --output-document=/dev/null "https://$target/healthz" 2>"$work/said" </dev/null
     fi
 }
 
@@ -407,13 +406,16 @@ stage_of() {
     esac
 }
 
+# Tests what must be let out, and nothing else.
 check_reach() {
     for allowed in $ALLOWED; do
-        [ "$allowed" != "$SERVER" ] || check_server
+        check_server "$allowed"
     done
 }
 
 check_server() {
+    target=$1
+    target_host=${1%:*}
     code=0
     ask_health || code=$?
     stage=ok
@@ -427,26 +429,26 @@ check_server() {
         through=" through the proxy"
         if [ "$stage" = proxy ]; then
             net_verdict FAIL proxy "the proxy ${PROXY:-of the environment} does not connect: $why" \
-                "a way to $SERVER" "allow $SERVER in the proxy, or add the connector again with --proxy or --no-proxy"
+                "a way to $target" "allow $target in the proxy, or add the connector again with --proxy or --no-proxy"
             return
         fi
-        net_verdict PASS proxy "${PROXY:-as the environment says}" "a way to $SERVER"
+        net_verdict PASS proxy "${PROXY:-as the environment says}" "a way to $target"
     elif [ "$stage" = dns ]; then
-        net_verdict FAIL dns "$SERVER_HOST is not known here: $why" "an address" \
-            "correct /etc/resolv.conf, or add $SERVER_HOST to /etc/hosts"
+        net_verdict FAIL dns "$target_host is not known here: $why" "an address" \
+            "correct /etc/resolv.conf, or add $target_host to /etc/hosts"
         return
     else
-        net_verdict PASS dns "$SERVER_HOST" "an address"
+        net_verdict PASS dns "$target_host" "an address"
     fi
     if [ "$stage" = tcp ] || [ "$stage" = dns ]; then
-        net_verdict FAIL tcp "cannot connect to $SERVER$through: $why" "TCP to $SERVER" \
-            "check that this host reaches $SERVER: let it out in the firewall, and see that the server runs"
+        net_verdict FAIL tcp "cannot connect to $target$through: $why" "TCP to $target" \
+            "check that this host reaches $target: let it out in the firewall, and see that the server runs"
         return
     fi
-    net_verdict PASS tcp "connected to $SERVER$through" "TCP to $SERVER"
+    net_verdict PASS tcp "connected to $target$through" "TCP to $target"
     if [ "$stage" = tls ]; then
         net_verdict FAIL tls "$why" "the certificate of this fleet, and nobody who breaks up TLS on the way" \
-            "correct the clock if it is wrong; exempt $SERVER from TLS inspection; see that this is the right server"
+            "correct the clock if it is wrong; exempt $target from TLS inspection; see that this is the right server"
         return
     fi
     net_verdict PASS tls "the server is the one of this script" "the certificate of this fleet"
@@ -532,16 +534,33 @@ prechecks() {
     [ "$net_failures" = 0 ] || fail 4 "cannot download the agent from $SERVER; the lines with FAIL say what to do"
 }
 
-# What the shell cannot do, MQTT above all, the agent checks before it enrols. An agent of an earlier version cannot.
+# What the shell cannot do, MQTT above all, the agent checks before it enrols; and that it runs here at all. Its other
+# lines say what was said above, so they are shown only when one of them fails.
 agent_prechecks() {
-    if [ "$known" = yes ] || ! "$agent" check --help >/dev/null 2>&1 </dev/null; then
+    [ "$known" = no ] || return 0
+    code=0
+    "$agent" --version >/dev/null 2>"$work/said" </dev/null || code=$?
+    if [ "$code" = 126 ] && [ "$dry" = yes ]; then
+        # A folder for temporary files may forbid programs; the prefix is another one.
+        verdict WARN mqtt "not checked: no program starts from ${work%/*}" "MQTT to $SERVER" "set TMPDIR to another folder"
         return 0
     fi
+    [ "$code" = 0 ] || fail 3 "the agent does not run on this host: $(cat "$work/said")"
+    # An agent of an earlier version cannot.
+    "$agent" check --help >/dev/null 2>&1 </dev/null || return 0
     write_proxy_settings
-    "$agent" check --before-enrol --prefix "$PREFIX" --server "$SERVER" --ca "$work/ca.pem" --ca-sha256 "$CA_SHA256" \
-        ${proxy:+--proxy "$proxy"} ${NO_PROXY_GIVEN:+--no-proxy "$NO_PROXY_LIST"} \
-        ${password:+--proxy-password-file "$password"} </dev/null ||
-        fail 4 "the agent does not get through to $SERVER; the lines above say why"
+    for allowed in $ALLOWED; do
+        if "$agent" check --before-enrol --prefix "$PREFIX" --server "$allowed" --ca "$work/ca.pem" \
+            --ca-sha256 "$CA_SHA256" ${proxy:+--proxy "$proxy"} ${NO_PROXY_GIVEN:+--no-proxy "$NO_PROXY_LIST"} \
+            ${password:+--proxy-password-file "$password"} >"$work/checks" 2>"$work/said" </dev/null; then
+            while IFS= read -r line; do
+                case $line in *'  mqtt '*) printf '%s\n' "$line" ;; esac
+            done <"$work/checks"
+        else
+            cat "$work/checks"
+            fail 4 "the agent does not get through to $allowed; the lines with FAIL say what to do: $(cat "$work/said")"
+        fi
+    done
 }
 
 # --- download

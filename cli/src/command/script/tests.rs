@@ -20,11 +20,19 @@ const PATH: &str = "/agent/linux-aarch64/muster-agent";
 
 /// An agent that notes how it was called, and enrols unless told otherwise.
 const AGENT: &str = r#"#!/bin/sh
-[ "$1" = check ] || printf '%s\n' "$*" >>"$CALLS"
+case $1 in check | --version) ;; *) printf '%s\n' "$*" >>"$CALLS" ;; esac
 verb=$1
 shift
 case $verb in
-check) exit 2 ;;
+--version) exit 0 ;;
+check)
+    # One of an earlier version has no such verb.
+    [ -n "${CHECK:-}" ] || exit 2
+    [ "$1" != --help ] || exit 0
+    printf '%s\n' "$*" >>"$CALLS.check"
+    printf '%s\n' 'PASS  memory    64 MB' "PASS  mqtt      asked for" "FAIL  mqtt      not agreed on"
+    exit "$CHECK"
+    ;;
 status) [ "$3" != --wait ] || exit "${UNCONFIRMED:-0}"; cat "$CALLS.status" 2>/dev/null; exit ;;
 install) exit 0 ;;
 restart) exit "${STUCK:-0}" ;;
@@ -350,6 +358,32 @@ fn a_dry_run_changes_nothing_and_keeps_the_token() {
     assert!(String::from_utf8_lossy(&done.stdout).contains("nothing was changed, and the token is still good"));
     assert!(!host.path("prefix").exists(), "folders are made");
     assert_eq!(host.text("calls"), "", "the agent was called");
+}
+
+/// What the agent finds before it is enrolled decides, and nothing is left of one that cannot work here.
+#[test]
+fn the_agent_checks_what_must_be_let_out_and_whether_it_runs_here() {
+    let host = Host::new(AGENT);
+    let done = host.run(AGENT, Case { env: &[("CHECK", "2")], ..PLAIN });
+    let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    assert_eq!(done.status.code(), Some(4), "{done:?}");
+    assert!(out.contains("PASS  memory    64 MB") && err.contains("the lines with FAIL say what to do"), "{done:?}");
+    assert!(!host.path("prefix").exists() && host.text("calls").is_empty(), "something was done");
+    // The server and nothing else: the second port of the list is for other clients.
+    let asked = host.text("calls.check");
+    assert_eq!(asked.lines().count(), 1, "{asked}");
+    assert!(asked.starts_with("--before-enrol ") && asked.contains(" --server muster.example.org:8443 "), "{asked}");
+
+    let done = host.run(AGENT, Case { env: &[("CHECK", "0")], ..PLAIN });
+    let out = String::from_utf8_lossy(&done.stdout);
+    assert!(done.status.success() && out.contains("PASS  mqtt ") && !out.contains("64 MB\n"), "{done:?}");
+
+    let broken = "#!/nowhere/sh\n";
+    let host = Host::new(broken);
+    let done = host.run(broken, PLAIN);
+    assert_eq!(done.status.code(), Some(3), "{done:?}");
+    assert!(String::from_utf8_lossy(&done.stderr).contains("the agent does not run on this host"), "{done:?}");
+    assert!(!host.path("prefix").exists(), "it was left behind");
 }
 
 #[test]
