@@ -8,12 +8,14 @@ mod package;
 mod process;
 mod programs;
 mod proxy;
+mod site;
 
 pub use host::Host;
 pub use package::Package;
 pub use process::{Output, Process};
 pub use programs::Programs;
 pub use proxy::{Namespace, Proxy};
+pub use site::{Site, find};
 
 use crate::client::Credentials;
 use serde_json::Value;
@@ -40,6 +42,21 @@ impl Fleet {
     #[track_caller]
     pub fn start() -> Self {
         let mut fleet = Self::init();
+        fleet.serve();
+        fleet
+    }
+
+    /// A fleet whose server offers a copy of the agent: a build may replace the original while the test runs.
+    #[track_caller]
+    pub fn offering() -> Self {
+        let mut fleet = Self::init();
+        let agent = fleet.root().join("muster-agent");
+        fs::copy(&fleet.programs().agent, &agent).expect("a copy in the fleet's folder");
+        let settings = fleet.data().join("muster.toml");
+        let text = fs::read_to_string(&settings).expect("a new data folder has settings");
+        let offering = text.replace("# binary = \"\"", &format!("binary = {agent:?}"));
+        assert_ne!(offering, text, "the settings have a place for the agent");
+        fs::write(settings, offering).expect("settings can be written");
         fleet.serve();
         fleet
     }

@@ -4,6 +4,7 @@ use super::Fleet;
 use super::process::{Output, Process};
 use crate::eventually::eventually;
 use rustix::process::{Pid, Signal, kill_process};
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -57,6 +58,13 @@ impl Proxy {
             .lines()
             .filter(|line| line.contains("CONNECT 127.0.0.1:"))
             .count()
+    }
+
+    /// Every HOST:PORT that a tunnel was asked for to.
+    pub fn targets(&self) -> BTreeSet<String> {
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let asked = log.lines().filter_map(|line| line.split_once(": CONNECT ")?.1.split(' ').next());
+        asked.map(str::to_owned).collect()
     }
 
     /// From now on it accepts connections, by the kernel's courtesy, and answers nobody.
