@@ -138,6 +138,8 @@ pub struct Agent {
     /// Names that the server has and the host does not.
     gone: BTreeSet<ComponentName>,
     reported: Reported,
+    /// Why the server does not take the reports, for there is too much in them.
+    reports_refused: Option<String>,
     requests: Requests<Ask>,
     metrics: Metrics,
     start_id: String,
@@ -165,6 +167,7 @@ impl Agent {
             components: BTreeMap::new(),
             gone: BTreeSet::new(),
             reported: Reported::default(),
+            reports_refused: None,
             requests: Requests::new(),
             metrics: Metrics::new(parts.prefix.root().to_owned()),
             start_id: ids::random_hex::<8>(),

@@ -10,6 +10,9 @@ use muster_wire::id::ComponentName;
 use muster_wire::time::Timestamp;
 use muster_wire::view::{ComponentView, ConnectorView, LinkStatus};
 
+/// How the reason begins when a component does not fit into a connector's shadow.
+pub const NO_ROOM: &str = "there is no room for it beside the other components";
+
 /// A clock that is wrong by more makes certificates look invalid sooner or later.
 const CLOCK_WRONG_MS: u64 = 60_000;
 /// A certificate is renewed long before; so late something hinders it.
@@ -73,6 +76,9 @@ fn component_finding(
     let failed = state.last_failed.as_ref().filter(|failed| Some(&failed.version) == state.desired.as_ref());
     let log = || format!("look at the log of {component} on the host, below components/{component}");
     if let Some(why) = &state.why {
+        if why.starts_with(NO_ROOM) {
+            return Some((why.clone(), format!("{}; put it on another connector", life::TOO_MANY)));
+        }
         let next = match (failed, view.link) {
             (Some(failed), _) => format!(
                 "publish a corrected version, or try this one again: `muster upgrade {component} {} --to name={} --again`",
@@ -147,6 +153,8 @@ mod tests {
             later,
             &[("web", "rolled back", "`muster upgrade web 1.2 --to name=web-1 --again`")],
         );
+        let no_room = json!({ "web": { "why": format!("{NO_ROOM}: too large") } });
+        check(&json!({ "components": no_room }), later, &[("web", "too large", "about 24 components")]);
         let waits = json!({ "web": { "desired": "1.2", "why": "the job waits" } });
         check(&json!({ "components": waits }), later, &[("web", "waits", "muster actions --connector web-1")]);
         check(

@@ -120,6 +120,54 @@ fn connectors_of_every_kind_are_found_sorted_shown_and_edited() {
     edits_move_and_describe(&kinds);
 }
 
+/// All components of a host share one shadow of 8 KiB. What does not fit is told, and taken back when it fits again.
+#[test]
+fn a_host_with_more_than_it_can_report_of_says_so() {
+    let fleet = Fleet::start();
+    fleet.publish("1.0", true);
+    let mut host = added(&fleet, "full", &[]);
+    host.run();
+    let second = Mqtt::connect(fleet.address(), &host.credentials(), "second", Version::V5);
+    let update = "$aws/things/full/shadow/name/components/update";
+    second.subscribe(&format!("{update}/#")).unwrap();
+    // No component is called so, so the agent leaves it alone; it takes the room of twenty.
+    let fill = |bytes: usize| json!({ "state": { "reported": { "not a name": "x".repeat(bytes) } } });
+    second.ask_accepted(update, fill(7900));
+    fleet.muster(&["upgrade", COMPONENT, "1.0", "--to", "name=full"]).succeeded();
+    let finding = |about: &str| {
+        let shown = fleet.muster_json(&["connector", "show", "full"]);
+        let findings = shown["findings"].as_array().unwrap().clone();
+        findings.into_iter().find(|one| one["about"] == about).ok_or(format!("{shown}\n{}", host.log()))
+    };
+    let told = eventually("the agent says that it is refused", UPGRADE_DEADLINE, || finding("agent"));
+    assert!(told["what"].as_str().unwrap().contains("(1 components)"), "{told}");
+    assert!(told["next"].as_str().unwrap().contains("about 24 components"), "{told}");
+
+    second.ask_accepted(update, fill(10));
+    eventually("there is room again", UPGRADE_DEADLINE, || match finding("agent") {
+        Ok(still) => Err(still.to_string()),
+        Err(_) => Stand::agreed(&fleet, &host, "1.0"),
+    });
+
+    // Then not even what the server wants fits.
+    let fits = |bytes: &usize| second.ask(update, fill(*bytes)).unwrap().is_ok();
+    let filled = (7000..8000).rev().step_by(20).find(fits);
+    assert!(filled.is_some(), "the rest of the room is filled, all but 20 bytes");
+    let mut other = fleet.package("1.0", true);
+    other.push("component.toml");
+    let recipe = std::fs::read_to_string(&other).unwrap().replace("\"greeter\"", &format!("{:?}", "long-".repeat(10)));
+    std::fs::write(&other, recipe).unwrap();
+    other.pop();
+    let published = fleet.muster_json(&["component", "publish", other.to_str().unwrap()]);
+    let name = published["name"].as_str().unwrap().to_owned();
+    fleet.muster(&["upgrade", &name, "1.0", "--to", "name=full"]).succeeded();
+    eventually("the server says that there is no room", UPGRADE_DEADLINE, || {
+        let told = finding(&name)?;
+        let what = told["what"].as_str().unwrap();
+        if what.starts_with("there is no room for it beside the other") { Ok(()) } else { Err(told.to_string()) }
+    });
+}
+
 fn every_filter_finds_its_own(kinds: &Kinds) {
     kinds.check(&["--status", "online"], &["sick", "slow", "web-1"]);
     kinds.check(&["--status", "stale,never"], &["new-1", "web-2"]);

@@ -118,6 +118,9 @@ pub struct HostFacts {
     /// How the agent is connected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub settings: Option<SettingsReport>,
+    /// Why the server does not take what the agent reports of its components; absent while it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reports_refused: Option<String>,
 }
 
 #[cfg(test)]

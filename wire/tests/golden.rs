@@ -89,6 +89,7 @@ fn host() -> HostFacts {
             on_trial: false,
             refused: None,
         }),
+        reports_refused: None,
     }
 }
 

@@ -13,6 +13,9 @@ use serde_json::Value;
 use std::time::Duration;
 use tracing::{debug, warn};
 
+/// The code with which the server says that a shadow would be too large.
+const TOO_LARGE: u64 = 413;
+
 impl Agent {
     pub(super) fn hear(&mut self, said: Said) {
         match said {
@@ -92,13 +95,29 @@ impl Agent {
             (ShadowTopic::Rejected(ShadowVerb::Update), Some(Ask::Reports)) => {
                 let message = answer.get("message").and_then(Value::as_str);
                 warn!(message, "the server refuses the report");
+                if answer.get("code").and_then(Value::as_u64) == Some(TOO_LARGE) {
+                    let count = self.components.len();
+                    self.reports_are_refused(Some(format!("{} ({count} components)", message.unwrap_or_default())));
+                }
                 self.reported.forget();
                 self.report_soon(ANSWER_DEADLINE);
             }
-            (ShadowTopic::Accepted(ShadowVerb::Update), Some(Ask::Reports)) => self.gone.clear(),
+            (ShadowTopic::Accepted(ShadowVerb::Update), Some(Ask::Reports)) => {
+                self.gone.clear();
+                self.reports_are_refused(None);
+            }
             (ShadowTopic::Delta, _) => self.ask_for_work(),
             // No shadow yet, or the answer to somebody else's request.
             _ => {}
+        }
+    }
+
+    /// All components share one shadow. When they do not fit any more, nobody would know why nothing is heard of them:
+    /// the host's own shadow says it.
+    fn reports_are_refused(&mut self, why: Option<String>) {
+        if self.reports_refused != why {
+            self.reports_refused = why;
+            self.ask(Ask::CheckIn);
         }
     }
 

@@ -30,6 +30,7 @@ impl Agent {
                 let facts = HostFacts { labels, settings, ..facts::collect(&self.start_id) };
                 let mut update = json!({ "state": { "reported": facts }, "clientToken": token });
                 // Absent members of a shadow stay as they are: what could not be counted is taken away.
+                update["state"]["reported"]["reports_refused"] = json!(self.reports_refused);
                 update["state"]["reported"]["installation"] = json!(self.parts.counter.begun());
                 self.send_shadow(shadow::agent(), ShadowVerb::Update, &update);
             }

@@ -27,6 +27,7 @@ pub fn collect(start_id: &str) -> HostFacts {
         start_id: start_id.to_owned(),
         labels: Vec::new(),
         settings: None,
+        reports_refused: None,
     }
 }
 

@@ -61,9 +61,18 @@ pub fn explain(
                 .to_owned();
         find("settings", refused.to_string(), next);
     }
+    if let Some(refused) = &view.host.reports_refused {
+        let what =
+            format!("what its agent reports of its components is refused, so they look older than they are: {refused}");
+        find("agent", what, format!("{TOO_MANY}; take some off this host, or run a second connector on it"));
+    }
     findings.append(&mut found);
     findings
 }
+
+/// About 8 KiB of shadow, a third of a kilobyte for each component.
+pub(super) const TOO_MANY: &str =
+    "a connector can have about 24 components, less with long names and reasons of failures";
 
 /// ` since … by …: why`, as far as it is known.
 fn circumstances(life: &LifecycleView) -> String {
@@ -185,6 +194,13 @@ mod tests {
             let one = [certificate(works), certificate("revoked")];
             check(&json!({}), None, &one, &[&["link"], &["certificate what"], &["web"]]);
         }
+    }
+
+    #[test]
+    fn reports_that_the_server_refuses_are_told() {
+        let changes = json!({ "host": { "reports_refused": "the shadow is too large (30 components)" } });
+        let told = ["agent what its agent reports", "(30 components)", "about 24 components"];
+        check(&changes, None, &[], &[&told, &["link"], &["certificate"], &["web"]]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::views::{self, Link};
 use super::{FleetState, ServiceError, Shared, jobs, lives};
 use crate::records::{Connector, key};
 use muster_bus::Message;
+use muster_model::diagnose::NO_ROOM;
 use muster_model::job::{Event, Execution, Outcome, State};
 use muster_model::reconcile::{Action, ExecutionFacts, Step, View, Wanted, plan};
 use muster_model::select::{Facts, selects};
@@ -43,9 +44,9 @@ pub(super) fn look(
     if connector.uninstall.is_some() || lives::closed(connector, &link.sighting).is_some() {
         return views::refresh(shared, batch, connector, link, host, &view, &BTreeMap::new());
     }
-    let plan = plan(&view, batch.now);
+    let mut plan = plan(&view, batch.now);
     for step in &plan.steps {
-        carry_out(shared, batch, connector, step)?;
+        plan.why.extend(carry_out(shared, batch, connector, step)?);
     }
     if let Some(at) = plan.look_again {
         shared.timers.set(at, &connector.name);
@@ -147,12 +148,13 @@ fn facts(execution: &Execution) -> ExecutionFacts {
     }
 }
 
+/// Carries a step out. Returns the component that it was about, with the reason, when it could not.
 fn carry_out(
     shared: &Arc<Shared>,
     batch: &mut Batch<'_>,
     connector: &Connector,
     step: &Step,
-) -> Result<(), ServiceError> {
+) -> Result<Option<(ComponentName, String)>, ServiceError> {
     let thing = &connector.name;
     match step {
         Step::SetDesired { component, version } => {
@@ -165,6 +167,7 @@ fn carry_out(
             };
             if let Err(error) = outcome {
                 warn!(%thing, %component, %error, "the wanted version does not fit into the shadow components");
+                return Ok(Some((component.clone(), format!("{NO_ROOM}: {error}"))));
             }
         }
         Step::CancelExecution { job } => {
@@ -181,7 +184,7 @@ fn carry_out(
             batch.observe(Message::new(Topic::View(ViewTopic::Actions), payload), false);
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 fn prune(batch: &mut Batch<'_>, thing: &ThingName, actions: &[Action]) -> Result<(), ServiceError> {
