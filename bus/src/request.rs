@@ -4,7 +4,7 @@ use crate::message::Message;
 use bytes::Bytes;
 use muster_certs::identity::Identity;
 use muster_wire::enrol::{EnrolRequest, EnrolResponse};
-use muster_wire::id::{JobId, Sha256Hex, ThingName};
+use muster_wire::id::{JobId, Sha256Hex, ShadowName, ThingName};
 use muster_wire::job::{ExecutionDescription, StatusDetails};
 use muster_wire::policy::CertificateNames;
 use muster_wire::rejection::Rejection;
@@ -70,6 +70,12 @@ impl fmt::Debug for Request {
 pub trait Connection: Send + Sync + 'static {
     /// The request `tag` is over. Called exactly once for each request, never before its changes are durable.
     fn answer(&self, tag: Tag, answer: Answer);
+
+    /// Whether the requester hears its answer and nothing else, as an HTTP client does: it gets every answer directly,
+    /// and a refusal concerns nobody else.
+    fn hears_only_answers(&self) -> bool {
+        false
+    }
 }
 
 /// What became of a request.
@@ -201,6 +207,13 @@ pub enum Inbound {
         /// Which one.
         certificate: Sha256Hex,
     },
+    /// Which named shadows a thing has.
+    Shadows {
+        /// Of which thing.
+        thing: ThingName,
+        /// Where the answer goes, in the order of the names.
+        reply: oneshot::Sender<Result<Vec<ShadowName>, Rejection>>,
+    },
     /// A job reached a thing.
     Assign(Assign),
     /// An operator's order about one execution.
@@ -223,7 +236,7 @@ impl Inbound {
             Self::Enrol { .. } | Self::Proven { .. } | Self::Jobs | Self::Stop => None,
             Self::Assign(assign) => Some(&assign.thing),
             Self::Order(order) => Some(&order.thing),
-            Self::Wake(thing) => Some(thing),
+            Self::Wake(thing) | Self::Shadows { thing, .. } => Some(thing),
         }
     }
 }

@@ -175,6 +175,10 @@ name!(
     /// Identifier of an operator's intent: one `muster upgrade` command.
     TargetId, "target id", 64, "A-Z a-z 0-9 _ -", first plain_char, rest plain_char
 );
+name!(
+    /// Identifier of an access key. It is public: the secret is another text.
+    AccessKeyId, "access key id", 64, "A-Z 0-9", first |c| c.is_ascii_uppercase() || c.is_ascii_digit(), rest |c| c.is_ascii_uppercase() || c.is_ascii_digit()
+);
 
 impl Sha256Hex {
     /// The digest as text, when it has all of its 64 digits. `new` admits shorter ones, which no file has.

@@ -14,6 +14,7 @@ pub mod id;
 pub mod job;
 pub mod label;
 pub mod limits;
+pub mod plane;
 pub mod policy;
 pub mod presence;
 pub mod proxy;

@@ -194,3 +194,22 @@ pub const POLICIES_PER_CONNECTOR_MAX: usize = 10;
 pub const POLICIES_MAX: usize = 1000;
 /// Connectors in one request that attaches a policy or takes it away; the answer names them all.
 pub const POLICY_TARGETS_PER_REQUEST_MAX: usize = 500;
+
+/// Names of shadows in one answer of the HTTP data plane. AWS IoT Core's figure.
+pub const PLANE_SHADOWS_PAGE_MAX: usize = 100;
+/// The same, when the client does not say. That of AWS IoT Greengrass.
+pub const PLANE_SHADOWS_PAGE_USUAL: usize = 25;
+/// Retained messages in one answer of the HTTP data plane. AWS IoT Core's figure.
+pub const PLANE_RETAINED_PAGE_MAX: usize = 200;
+/// Subscriptions in one answer of the HTTP data plane. AWS IoT Core's figure.
+pub const PLANE_SUBSCRIPTIONS_PAGE_MAX: usize = 20;
+/// User properties of a message that is published over HTTP, as JSON: what a packet has room for beside the payload.
+pub const PLANE_PROPERTIES_BYTES_MAX: usize = PACKET_BYTES_MAX - PAYLOAD_BYTES_MAX;
+/// Shortest wait for the acknowledgement of a direct message.
+pub const PLANE_DIRECT_TIMEOUT_MIN: Duration = Duration::from_secs(1);
+/// Longest wait for the acknowledgement of a direct message.
+pub const PLANE_DIRECT_TIMEOUT_MAX: Duration = Duration::from_secs(15);
+/// How far the clock of a program that signs its requests may be off. AWS's figure.
+pub const SIGNATURE_SKEW_MAX: Duration = Duration::from_secs(5 * 60);
+/// Access keys, revoked ones included. Past it the oldest revoked one is forgotten for each new one.
+pub const ACCESS_KEYS_MAX: usize = 500;

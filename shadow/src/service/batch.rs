@@ -94,6 +94,11 @@ impl<'a> Batch<'a> {
 
     /// Every record under `prefix`, in key order, with the writes of this batch.
     pub(super) fn scan<R: Record>(&mut self, prefix: &Key) -> Result<Vec<R>, ServiceError> {
+        Ok(self.scan_with_keys(prefix)?.into_iter().map(|(_, record)| record).collect())
+    }
+
+    /// The same, each with its key.
+    pub(super) fn scan_with_keys<R: Record>(&mut self, prefix: &Key) -> Result<Vec<(Vec<u8>, R)>, ServiceError> {
         let mut found: BTreeMap<Vec<u8>, Bytes> = BTreeMap::new();
         for (key, stored) in self.store.scan_all(prefix.as_bytes())? {
             found.insert(key, stored.value);
@@ -110,7 +115,7 @@ impl<'a> Batch<'a> {
             .into_iter()
             .map(|(key, value)| {
                 let stored: R::Stored = codec::decode(&key, &value)?;
-                Ok(stored.into())
+                Ok((key, stored.into()))
             })
             .collect()
     }

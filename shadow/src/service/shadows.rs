@@ -1,16 +1,20 @@
 //! The shadow service: requests on `$aws/things/{thing}/shadow/…`.
 //!
-//! Accepted and rejected come in the encoding of the request; `delta` and `documents` go to others and are JSON.
+//! Accepted and rejected come in the encoding of the request; `delta` and `documents` go to others and are JSON. Who
+//! hears nothing but answers, over HTTP, gets them directly; then only what changed something is published as well.
 
 use super::ServiceError;
 use super::batch::Batch;
 use crate::records::key;
+use crate::store::Key;
+use bytes::Bytes;
 use muster_bus::{Answer, Deliveries, Message, Request};
 use muster_model::shadow::{self, Previous, ShadowDoc, UpdateRequest};
 use muster_wire::codec::Encoding;
 use muster_wire::id::{ShadowName, ThingName};
 use muster_wire::limits::SHADOWS_PER_THING_MAX;
 use muster_wire::shadow::{ShadowError, ShadowRejected};
+use muster_wire::time::Timestamp;
 use muster_wire::topic::{ShadowTopic, ShadowVerb, Topic};
 
 /// A shadow of a thing.
@@ -41,14 +45,12 @@ pub(super) fn handle(
 ) -> Result<bool, ServiceError> {
     let encoding = Encoding::of(&request.payload);
     let record = key::shadow(which.thing, which.shadow);
-    let changed = match verb {
+    let (outcome, changed) = match verb {
         ShadowVerb::Get => {
             let token = shadow::parse_token(&request.payload, encoding);
             let doc = batch.get::<ShadowDoc>(&record)?.unwrap_or_default();
             let now = batch.now;
-            let found = with_token(token, |token| shadow::get(&doc, which.name(), now, token, encoding));
-            say(batch, which, verb, encoding, found);
-            false
+            (with_token(token, |token| shadow::get(&doc, which.name(), now, token, encoding)), false)
         }
         ShadowVerb::Delete => {
             let token = shadow::parse_token(&request.payload, encoding);
@@ -59,36 +61,55 @@ pub(super) fn handle(
             if done {
                 batch.put(&record, &doc)?;
             }
-            say(batch, which, verb, encoding, deleted);
-            done
+            (deleted, done)
         }
         ShadowVerb::Update => match shadow::parse_update(&request.payload, encoding) {
-            Err(refusal) => {
-                say(batch, which, verb, encoding, Err(refusal));
-                false
-            }
+            Err(refusal) => (Err(refusal), false),
             Ok(update) => match apply(batch, bus, which, &update, encoding)? {
-                Ok(()) => true,
-                Err(error) => {
-                    let token = update.client_token().map(str::to_owned);
-                    say(batch, which, verb, encoding, Err((error, token)));
-                    false
-                }
+                Ok(accepted) => (Ok(accepted), true),
+                Err(error) => (Err((error, update.client_token().map(str::to_owned))), false),
             },
         },
     };
-    batch.answer(request.connection, request.tag, Answer::settled());
+    // What an update says was published with it, in its order.
+    let published = changed && verb == ShadowVerb::Update;
+    let direct = request.connection.hears_only_answers();
+    let answer = if published && !direct {
+        Answer::settled()
+    } else {
+        let message = message(which, verb, encoding, outcome, batch.now);
+        match (direct, changed && !published) {
+            (false, _) => {
+                batch.deliver(which.thing, message);
+                Answer::settled()
+            }
+            (true, true) => {
+                batch.deliver(which.thing, message.clone());
+                Answer::with(message)
+            }
+            (true, false) => Answer::with(message),
+        }
+    };
+    batch.answer(request.connection, request.tag, answer);
     Ok(changed)
 }
 
-/// Applies an update of a client or of the service itself, and tells who listens.
+/// The named shadows of a thing that exist, in the order of their names.
+pub(super) fn names(batch: &mut Batch<'_>, thing: &ThingName) -> Result<Vec<ShadowName>, ServiceError> {
+    let found = batch.scan_with_keys::<ShadowDoc>(&key::shadows(thing))?;
+    let live = found.into_iter().filter(|(_, doc)| doc.is_live());
+    // The classic shadow has an empty name, which is none.
+    Ok(live.filter_map(|(key, _)| ShadowName::new(Key::parse(&key).ok()?.parts.get(1)?).ok()).collect())
+}
+
+/// Applies an update of a client or of the service itself, and tells who listens. Returns the payload of `accepted`.
 pub(super) fn apply(
     batch: &mut Batch<'_>,
     bus: &dyn Deliveries,
     which: Which<'_>,
     update: &UpdateRequest,
     encoding: Encoding,
-) -> Result<Result<(), ShadowError>, ServiceError> {
+) -> Result<Result<Bytes, ShadowError>, ServiceError> {
     let record = key::shadow(which.thing, which.shadow);
     let known = batch.get::<ShadowDoc>(&record)?;
     if known.is_none() && batch.count(&key::shadows(which.thing), SHADOWS_PER_THING_MAX)? >= SHADOWS_PER_THING_MAX {
@@ -102,11 +123,12 @@ pub(super) fn apply(
         Ok(updated) => updated,
         Err(error) => return Ok(Err(error)),
     };
-    let accepted = Message::new(which.topic(ShadowTopic::Accepted(ShadowVerb::Update)), updated.accepted(encoding));
+    let accepted = Bytes::from(updated.accepted(encoding));
     let delta_topic = which.topic(ShadowTopic::Delta).to_string();
     let delta = if bus.wanted(which.thing, &delta_topic) { updated.delta(Encoding::Json) } else { None };
     let documents_payload = updated.documents(Encoding::Json);
-    batch.deliver(which.thing, accepted);
+    let topic = which.topic(ShadowTopic::Accepted(ShadowVerb::Update));
+    batch.deliver(which.thing, Message::new(topic, accepted.clone()));
     if let Some(delta) = delta {
         batch.deliver(which.thing, Message::new(delta_topic, delta));
     }
@@ -114,7 +136,7 @@ pub(super) fn apply(
         batch.deliver(which.thing, Message::new(documents, payload));
     }
     batch.put(&record, &doc)?;
-    Ok(Ok(()))
+    Ok(Ok(accepted))
 }
 
 type Refusal = (ShadowError, Option<String>);
@@ -122,24 +144,23 @@ type Refusal = (ShadowError, Option<String>);
 fn with_token(
     token: Result<Option<String>, ShadowError>,
     run: impl FnOnce(Option<&str>) -> Result<Vec<u8>, ShadowError>,
-) -> Result<Vec<u8>, Refusal> {
+) -> Result<Bytes, Refusal> {
     let token = token.map_err(|error| (error, None))?;
-    run(token.as_deref()).map_err(|error| (error, token))
+    run(token.as_deref()).map(Bytes::from).map_err(|error| (error, token))
 }
 
-fn say(
-    batch: &mut Batch<'_>,
+fn message(
     which: Which<'_>,
     verb: ShadowVerb,
     encoding: Encoding,
-    outcome: Result<Vec<u8>, Refusal>,
-) {
-    let message = match outcome {
+    outcome: Result<Bytes, Refusal>,
+    now: Timestamp,
+) -> Message {
+    match outcome {
         Ok(payload) => Message::new(which.topic(ShadowTopic::Accepted(verb)), payload),
         Err((error, token)) => {
-            let payload = encoding.encode(&ShadowRejected::new(&error, token.as_deref(), batch.now));
+            let payload = encoding.encode(&ShadowRejected::new(&error, token.as_deref(), now));
             Message::new(which.topic(ShadowTopic::Rejected(verb)), payload)
         }
-    };
-    batch.deliver(which.thing, message);
+    }
 }

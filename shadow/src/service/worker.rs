@@ -146,6 +146,18 @@ impl Worker {
                 });
                 outcome
             }
+            Inbound::Shadows { thing, reply } => {
+                let found = shadows::names(batch, &thing);
+                let (answer, outcome) = match found {
+                    Ok(names) => (Ok(names), Ok(())),
+                    Err(error) => (Err(Rejection::internal()), Err(error)),
+                };
+                // What this batch wrote counts, so it is said after the commit.
+                batch.then(move |committed| {
+                    let _ = reply.send(if committed { answer } else { Err(Rejection::internal()) });
+                });
+                outcome
+            }
             Inbound::Wake(thing) => {
                 let outcome = jobs::look(&self.shared, batch, &thing).map(drop);
                 touched.insert(thing);
@@ -243,7 +255,10 @@ impl Worker {
     /// An agent says which installation it is, and how often it has connected.
     fn sighted(&mut self, batch: &mut Batch<'_>, thing: &ThingName, request: &Request) -> Result<(), ServiceError> {
         let caller = &request.caller;
-        let is_own = caller.identity.role() == Role::Connector && caller.identity.name() == thing.as_str();
+        // Over HTTP there is no connection that could be told from another.
+        let is_own = !request.connection.hears_only_answers()
+            && caller.identity.role() == Role::Connector
+            && caller.identity.name() == thing.as_str();
         if !is_own || !self.shared.fleet().connectors.contains_key(thing) {
             return Ok(());
         }
