@@ -11,11 +11,14 @@
 //! | [`request`] | certificate signing requests: made on a host, checked by the authority |
 //! | [`profile`] | how long each kind of certificate lives, and why |
 //! | [`token`] | single-use enrolment tokens and what is stored of them |
+//! | [`access_key`] | secrets of access keys, for programs without a certificate |
+//! | [`signature`] | AWS Signature Version 4: what such a program signs its requests with |
 //! | [`publisher`] | the key that signs packages |
 //! | [`verifier`] | rustls settings for both ends |
 //! | [`store`] | keys and certificates as files |
 //! | [`throwaway`] | an authority in memory, for tests |
 
+pub mod access_key;
 pub mod authority;
 pub mod certificate;
 pub mod identity;
@@ -23,16 +26,19 @@ mod key;
 pub mod profile;
 pub mod publisher;
 pub mod request;
+pub mod signature;
 pub mod store;
 pub mod throwaway;
 pub mod token;
 pub mod verifier;
 
+pub use access_key::{AccessMaster, AccessSecret, access_key_id};
 pub use authority::{Authority, AuthorityError};
 pub use certificate::{CertificateError, CertificateFacts, certificate_id};
 pub use identity::{Fleet, Identity, IdentityError, Role};
 pub use publisher::{PublisherError, PublisherKey, PublisherPublicKey};
 pub use request::{RequestError, csr};
+pub use signature::{Authorization, SignatureError, SignedRequest};
 pub use throwaway::Throwaway;
 pub use token::{Token, TokenError, TokenHash};
 pub use verifier::{VerifierError, client_config, provider, server_config};

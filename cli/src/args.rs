@@ -6,6 +6,7 @@ mod cert;
 mod component;
 mod connector;
 mod job;
+mod key;
 mod listing;
 mod policy;
 mod server;
@@ -25,6 +26,7 @@ pub use job::{
     JobCreateArgs, JobDeleteArgs, JobExecutionsArgs, JobListArgs, JobShowArgs, JobUpdateArgs, RuleArgs, ScheduleArgs,
     TemplateCommand, TemplateCreateArgs, TemplateDeleteArgs, TemplateListArgs, TemplateShowArgs,
 };
+pub use key::{KeyCommand, KeyCreateArgs, KeyListArgs, KeyRevokeArgs};
 pub use listing::{Column, ConnectorEditArgs, ListingArgs, SortKey};
 pub use policy::{PolicyAddArgs, PolicyAttachArgs, PolicyCommand, PolicyDeleteArgs, PolicyListArgs, PolicyShowArgs};
 pub use server::{DemoArgs, InitArgs, ServeArgs};
@@ -84,6 +86,9 @@ pub enum Command {
     /// Issue, list and revoke certificates
     #[command(subcommand)]
     Cert(CertCommand),
+    /// Make, list and revoke access keys for programs that sign their HTTP requests
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Write the fleet into one file: settings, keys, records, packages
     Backup(BackupArgs),
     /// Make a data folder from a backup, or check one

@@ -5,6 +5,7 @@
 //! server.addr                       where the running server listens; written by `serve`
 //! ca/ca.crt         ca/ca.key       the authority of the fleet
 //! server/server.crt server/server.key
+//! server/access.key                 the secrets of access keys follow from it; written by `serve`
 //! publisher/publisher.key           signs packages;  publisher.pub: its public half
 //! operators/<name>.crt  .key        what operator commands show to the server
 //! store/            artifacts/      the server's own
@@ -126,6 +127,11 @@ impl DataDir {
     /// The certificate chain of the server.
     pub fn server_chain(&self) -> PathBuf {
         self.root.join("server/server.crt")
+    }
+
+    /// The master secret of access keys.
+    pub fn access_master(&self) -> PathBuf {
+        self.root.join("server/access.key")
     }
 
     /// The key of the server.

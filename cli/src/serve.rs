@@ -5,19 +5,20 @@ use crate::error::CliError;
 use crate::output::say;
 use crate::settings::Settings;
 use aws_lc_rs::digest::{SHA256, digest};
-use muster_broker_bridge::{ALPN, Bridge, BridgeConfig, Gate, Listener, Refusal};
+use muster_broker_bridge::{ALPN, Bridge, BridgeConfig, Gate, Listener, Refusal, Signer};
 use muster_bus::{Caller, EmbeddedBus};
-use muster_certs::{Authority, server_config, store::read_pem};
+use muster_certs::store::{read_pem, write_secret};
+use muster_certs::{AccessMaster, Authority, Fleet, Identity, Role, server_config};
 use muster_runtime::clock::Clock;
-use muster_runtime::ids::random_hex;
+use muster_runtime::ids::{random_bytes, random_hex};
 use muster_runtime::tasks::{OnExit, TaskGroup};
 use muster_runtime::telemetry;
 use muster_shadow::admission::Admission;
 use muster_shadow::service::{Service, ServiceConfig};
 use muster_shadow::store::{Ledgered, SledSettings, SledStore, Store};
-use muster_wire::admin::AgentDownload;
+use muster_wire::admin::{AgentDownload, KeyPolicy};
 use muster_wire::enrol::AGENT_PATH_PREFIX;
-use muster_wire::id::Sha256Hex;
+use muster_wire::id::{AccessKeyId, Sha256Hex};
 use muster_wire::limits::{CONNECTIONS_MAX, SHUTDOWN_GRACE};
 use muster_wire::policy::Grants;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -57,7 +58,8 @@ pub async fn run(options: ServeOptions) -> Result<(), CliError> {
     let (bus, inboxes) = EmbeddedBus::new(PARTITIONS);
     let agent_binary = agent_binary(&settings);
     let admission = Admission::new();
-    let gate = Arc::new(Admitted(admission.clone()));
+    let fleet = authority(&data)?.fleet().clone();
+    let gate = Arc::new(Admitted { admission: admission.clone(), fleet, access_master: access_master(&data)? });
     let bridge = Bridge::new(bridge_config(&data, &settings, agent_binary.clone(), gate, clock.clone())?, bus.clone())
         .map_err(|error| CliError::local_because("cannot open the door", error))?;
     let (first, second) = bind(&bridge, &options, &settings).await?;
@@ -107,16 +109,48 @@ fn open_store(data: &DataDir, settings: &Settings) -> Result<Arc<dyn Store>, Cli
 }
 
 /// The door's question, answered by the services' table.
-struct Admitted(Arc<Admission>);
+struct Admitted {
+    admission: Arc<Admission>,
+    fleet: Fleet,
+    access_master: AccessMaster,
+}
 
 impl Gate for Admitted {
     fn admits(&self, caller: &Caller) -> Result<(), Refusal> {
-        self.0.admits(&caller.identity, &caller.certificate_id).map_err(|denied| Refusal { reason: denied.to_string() })
+        let admitted = self.admission.admits(&caller.identity, &caller.certificate_id);
+        admitted.map_err(|denied| Refusal { reason: denied.to_string() })
     }
 
     fn grants(&self, caller: &Caller) -> Option<Arc<Grants>> {
-        self.0.grants(&caller.identity)
+        self.admission.grants(&caller.identity)
     }
+
+    fn signer(&self, id: &AccessKeyId) -> Result<Signer, Refusal> {
+        let key = self.admission.admits_key(id).map_err(|denied| Refusal { reason: denied.to_string() })?;
+        let (role, name) = match &key.policy {
+            KeyPolicy::Observer => (Role::Observer, id.as_str()),
+            KeyPolicy::Operator => (Role::Operator, id.as_str()),
+            KeyPolicy::Connector(thing) => (Role::Connector, thing.as_str()),
+        };
+        let identity = Identity::new(self.fleet.clone(), role, name);
+        let identity = identity.map_err(|error| Refusal { reason: error.to_string() })?;
+        Ok(Signer { identity, secret: self.access_master.secret(id) })
+    }
+}
+
+/// The master secret of access keys; made when there is none.
+fn access_master(data: &DataDir) -> Result<AccessMaster, CliError> {
+    let path = data.access_master();
+    let unusable = |error: crate::error::Cause| {
+        CliError::local_because(format!("cannot use the master secret of access keys {}", path.display()), error)
+    };
+    if !path.exists() {
+        let made = AccessMaster::from_random(random_bytes());
+        write_secret(&path, made.to_pem().as_bytes()).map_err(|error| unusable(error.into()))?;
+        return Ok(made);
+    }
+    let pem = read_pem(&path).map_err(|error| unusable(error.into()))?;
+    AccessMaster::from_pem(&pem).map_err(|error| unusable(error.into()))
 }
 
 fn bridge_config(
@@ -161,6 +195,7 @@ fn service_config(
         data_dir: data.root().to_owned(),
         agent: agent_binary.map(agent_download).transpose()?,
         token_life: settings.enrolment_token_life,
+        access_master: access_master(data)?,
         admission,
         on_fatal: Box::new(move |reason| {
             error!(reason, "the services cannot go on");

@@ -9,16 +9,18 @@
 //! | a connector that enrolled | a certificate of its own that is pending or current |
 //! | a connector that is registered and has not enrolled | any certificate of its name that was not revoked |
 //! | a connector that is disabled or removed | nothing |
+//! | whoever signs with an access key | one that was not revoked; that of a connector as long as it is not disabled or removed |
 //! | a name that is not registered (a device SDK's), an operator, an observer | any certificate that was not revoked |
 //!
 //! Until the records are loaded nobody is let in. Asking never waits for the disk or for a worker: the lock is held for
 //! a look-up or an insertion only.
 
-use crate::records::{Attachment, Certificate, CertificateState, Connector, Lifecycle};
+use crate::records::{AccessKey, Attachment, Certificate, CertificateState, Connector, Lifecycle};
 use muster_certs::{Identity, Role};
-use muster_wire::id::{Sha256Hex, ThingName};
+use muster_wire::admin::KeyPolicy;
+use muster_wire::id::{AccessKeyId, Sha256Hex, ThingName};
 use muster_wire::policy::{DEFAULT, Grants, Policy, PolicyName};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Why somebody is not let in; for the log of the server, not for the peer.
@@ -43,6 +45,12 @@ pub enum Denied {
     /// The connector uses a newer certificate.
     #[error("the certificate was replaced by a newer one")]
     Replaced,
+    /// No access key has this id.
+    #[error("there is no such access key")]
+    NoKey,
+    /// The access key was taken back.
+    #[error("the access key was revoked")]
+    KeyRevoked,
     /// The connector enrolled, but not for this certificate.
     #[error("the certificate is none that this connector got when it enrolled or renewed")]
     Unknown,
@@ -64,6 +72,7 @@ struct Table {
     policies: HashMap<PolicyName, Arc<Policy>>,
     /// Of the connectors that have others than the default policy alone.
     grants: HashMap<ThingName, Arc<Grants>>,
+    keys: BTreeMap<AccessKeyId, Arc<AccessKey>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,6 +154,48 @@ impl Admission {
         let attributes = attributes.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
         let grants = Grants { includes_default, policies, attributes };
         table.grants.insert(attachment.thing.clone(), Arc::new(grants));
+    }
+
+    /// The access key of this id, when its holder is let in.
+    ///
+    /// Errors: [`Denied`].
+    pub fn admits_key(&self, id: &AccessKeyId) -> Result<Arc<AccessKey>, Denied> {
+        let table = self.read();
+        if !table.is_loaded {
+            return Err(Denied::Starting);
+        }
+        let key = table.keys.get(id).ok_or(Denied::NoKey)?;
+        if key.revoked.is_some() {
+            return Err(Denied::KeyRevoked);
+        }
+        if let KeyPolicy::Connector(thing) = &key.policy {
+            match table.connectors.get(thing) {
+                Some(Standing::Removed) => return Err(Denied::Removed),
+                Some(Standing::Disabled) => return Err(Denied::Disabled),
+                None | Some(Standing::Registered | Standing::Enrolled) => {}
+            }
+        }
+        Ok(key.clone())
+    }
+
+    /// Takes in the access keys that the store holds, before it is asked for the first time.
+    pub(crate) fn load_keys(&self, keys: impl IntoIterator<Item = AccessKey>) {
+        self.write().keys = keys.into_iter().map(|key| (key.id.clone(), Arc::new(key))).collect();
+    }
+
+    /// An access key's record was written.
+    pub(crate) fn key(&self, key: AccessKey) {
+        self.write().keys.insert(key.id.clone(), Arc::new(key));
+    }
+
+    /// An access key's record was deleted.
+    pub(crate) fn forget_key(&self, id: &AccessKeyId) {
+        self.write().keys.remove(id);
+    }
+
+    /// Every access key, in the order of their ids.
+    pub(crate) fn keys(&self) -> Vec<Arc<AccessKey>> {
+        self.read().keys.values().cloned().collect()
     }
 
     /// Takes in everything that the store holds; from now on the table answers.
@@ -315,6 +366,31 @@ mod tests {
             (identity(Role::Observer, "gone"), 99, Ok(())),
         ] {
             assert_eq!(admission.admits(&who, id(byte).as_str()), expected, "{who} with {byte}");
+        }
+        let key = |name: &str, policy: &str, revoked: bool| AccessKey {
+            id: AccessKeyId::new(name).unwrap(),
+            policy: policy.parse().unwrap(),
+            description: None,
+            created_at: at(),
+            created_by: admin(),
+            revoked: revoked.then(|| crate::records::KeyRevoked { at: at(), by: admin() }),
+        };
+        admission.load_keys([key("A", "operator", false), key("B", "operator", true)]);
+        for (name, policy) in
+            [("C", "connector:off"), ("D", "connector:gone"), ("E", "connector:sdk"), ("F", "connector:in")]
+        {
+            admission.key(key(name, policy, false));
+        }
+        for (name, expected) in [
+            ("A", Ok(())),
+            ("B", Err(Denied::KeyRevoked)),
+            ("C", Err(Denied::Disabled)),
+            ("D", Err(Denied::Removed)),
+            ("E", Ok(())),
+            ("F", Ok(())),
+            ("G", Err(Denied::NoKey)),
+        ] {
+            assert_eq!(admission.admits_key(&AccessKeyId::new(name).unwrap()).map(drop), expected, "{name}");
         }
         admission.forget(&id(8));
         assert_eq!(admission.admits(&thing("sdk"), id(8).as_str()), Ok(()));

@@ -1,17 +1,18 @@
 //! What a backup and a restore have to know of records: whether each can be read, and what must not come back to life.
 //!
 //! A restore takes the store back in time, and certificates and tokens with it. So: every token dies, and the ledger,
-//! which nobody takes back, has the last word on every certificate and connector. Where there is no ledger, nobody
-//! knows what was revoked since; then no connector is let in before an operator says so.
+//! which nobody takes back, has the last word on every certificate, connector and access key. Where there is no
+//! ledger, nobody knows what was revoked since; then no connector is let in before an operator says so, and every access
+//! key is revoked.
 //!
 //! It takes the numbers of intents back too, and the ids of their jobs with them. An agent may remember a job of the lost
 //! time by its id, so the numbers go on from the second of the restore: above whatever was given out one by one since.
 
 use crate::records::{
-    Certificate, CertificateState, Connector, Lifecycle, Numbering, Record, StoredAction, StoredAttachment,
-    StoredCertificate, StoredComponent, StoredConnector, StoredJob, StoredJobJoined, StoredJobRun, StoredJobTemplate,
-    StoredJobThings, StoredNumbering, StoredPolicy, StoredSeen, StoredShadow, StoredTarget, StoredToken, StoredWork,
-    key,
+    AccessKey, Certificate, CertificateState, Connector, KeyRevoked, Lifecycle, Numbering, Record, StoredAccessKey,
+    StoredAction, StoredAttachment, StoredCertificate, StoredComponent, StoredConnector, StoredJob, StoredJobJoined,
+    StoredJobRun, StoredJobTemplate, StoredJobThings, StoredNumbering, StoredPolicy, StoredSeen, StoredShadow,
+    StoredTarget, StoredToken, StoredWork, key,
 };
 use crate::store::codec::{self, CodecError};
 use crate::store::dump::{self, DumpError};
@@ -69,6 +70,7 @@ pub fn check_record(key: &[u8], value: &[u8]) -> Result<(), RestoreError> {
         Kind::Certificate => as_one::<StoredCertificate>(key, value),
         Kind::Policy => as_one::<StoredPolicy>(key, value),
         Kind::Attachment => as_one::<StoredAttachment>(key, value),
+        Kind::AccessKey => as_one::<StoredAccessKey>(key, value),
         Kind::Meta => match parsed.parts.first().map(String::as_str) {
             Some("seen") => as_one::<StoredSeen>(key, value),
             Some("work") => as_one::<StoredWork>(key, value),
@@ -110,6 +112,8 @@ pub struct Mended {
     pub connectors: usize,
     /// Connectors that were disabled, because nobody knows what was revoked since.
     pub disabled: usize,
+    /// Access keys that the ledger knew otherwise, or that were revoked, because nobody knows.
+    pub keys: usize,
 }
 
 /// Makes a store that was loaded from a backup fit for use. Blocks; not for async code. Doing it again changes nothing.
@@ -129,6 +133,7 @@ pub fn mend(store: &dyn Store, ledger: Option<&Ledger>, now: Timestamp) -> Resul
         }
         match Key::parse(key)?.kind {
             Kind::Certificate => mended.certificates += 1,
+            Kind::AccessKey => mended.keys += 1,
             _ => mended.connectors += 1,
         }
         changes.add(Op::put(key.clone(), Expect::Any, value.clone()))?;
@@ -154,6 +159,17 @@ pub fn mend(store: &dyn Store, ledger: Option<&Ledger>, now: Timestamp) -> Resul
     let targets_from = before.targets_from.max(u64::try_from(now.epoch_seconds()).unwrap_or_default());
     let value = codec::encode(key.as_bytes(), &StoredNumbering::from(Numbering { targets_from }))?;
     changes.add(Op::put(key, Expect::Any, value))?;
+    if ledger.is_none() {
+        for (key, stored) in store.scan_all(Key::new(Kind::AccessKey).as_bytes())? {
+            let found: AccessKey = codec::decode::<StoredAccessKey>(&key, &stored.value)?.into();
+            if found.revoked.is_none() {
+                mended.keys += 1;
+                let revoked = AccessKey { revoked: Some(KeyRevoked { at: now, by: restorer() }), ..found };
+                let value = codec::encode(&key, &StoredAccessKey::from(revoked))?;
+                changes.add(Op::put(key, Expect::Any, value))?;
+            }
+        }
+    }
     changes.make()?;
     Ok(mended)
 }

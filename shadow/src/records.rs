@@ -4,10 +4,12 @@ use muster_certs::Identity;
 use muster_model::job::{Run, StoredExecution};
 use muster_model::reconcile::Action;
 use muster_model::shadow::ShadowDoc;
-use muster_wire::admin::{LinkEvent, Selector};
+use muster_wire::admin::{KeyPolicy, LinkEvent, Selector};
 use muster_wire::component::PublishedComponent;
 use muster_wire::enrol::HostFacts;
-use muster_wire::id::{ComponentName, JobId, PersonName, PoolName, Sha256Hex, SiteName, TargetId, ThingName, Version};
+use muster_wire::id::{
+    AccessKeyId, ComponentName, JobId, PersonName, PoolName, Sha256Hex, SiteName, TargetId, ThingName, Version,
+};
 use muster_wire::time::Timestamp;
 use muster_wire::view::WorkStatus;
 use serde::{Deserialize, Serialize};
@@ -179,6 +181,32 @@ impl CertificateState {
     pub fn is_good(&self) -> bool {
         matches!(self, Self::Pending | Self::Current)
     }
+}
+
+/// An access key. Its secret follows from its id and is stored nowhere. Written by the fleet's worker alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessKey {
+    /// Its public part.
+    pub id: AccessKeyId,
+    /// What its holder may do.
+    pub policy: KeyPolicy,
+    /// What it is for.
+    pub description: Option<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Who made it.
+    pub created_by: PersonName,
+    /// That it was taken back. An end: nothing revives it.
+    pub revoked: Option<KeyRevoked>,
+}
+
+/// That an access key was taken back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyRevoked {
+    /// When.
+    pub at: Timestamp,
+    /// By whom.
+    pub by: PersonName,
 }
 
 /// That a connector has its certificate.
@@ -372,6 +400,8 @@ versioned! {
     StoredPolicy(PolicyRecord),
     /// Who has which policies, as it is stored.
     StoredAttachment(Attachment),
+    /// An access key as it is stored.
+    StoredAccessKey(AccessKey),
     /// A link's history as it is stored.
     StoredSeen(Seen),
     /// A connector's work as it is stored.
@@ -394,7 +424,7 @@ pub trait Record: Sized + Clone {
 
 /// Keys of the records.
 pub mod key {
-    use super::{ComponentName, JobId, Key, Kind, Sha256Hex, ThingName, Version};
+    use super::{AccessKeyId, ComponentName, JobId, Key, Kind, Sha256Hex, ThingName, Version};
     use muster_wire::id::{JobTemplateId, ShadowName};
     use muster_wire::policy::PolicyName;
 
@@ -438,6 +468,12 @@ pub mod key {
     #[must_use]
     pub fn attachment(thing: &ThingName) -> Key {
         Key::new(Kind::Attachment).part(thing)
+    }
+
+    /// An access key.
+    #[must_use]
+    pub fn access_key(id: &AccessKeyId) -> Key {
+        Key::new(Kind::AccessKey).part(id)
     }
 
     /// An intent.

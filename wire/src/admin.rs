@@ -10,6 +10,7 @@ mod connector;
 mod diagnosis;
 mod edit;
 mod job;
+mod key;
 mod lifecycle;
 mod policy;
 mod selector;
@@ -29,6 +30,7 @@ pub use job::{
     ExecutionChanged, ExecutionList, JobChanged, JobList, JobTemplateList, JobTemplateView, ListExecutions,
     ListJobTemplates, ListJobs, NameJobTemplate, ShowJob, ShownJob, UpdateJob,
 };
+pub use key::{BadKeyPolicy, CreateKey, CreatedKey, KeyList, KeyPolicy, KeyView, ListKeys, RevokeKey};
 pub use lifecycle::{
     DisableConnector, LifecycleChanged, NameConnector, ResolveConnector, UninstallConnector, UninstallProgress,
     UninstallWish,
@@ -144,6 +146,12 @@ verbs! {
     PolicyAttach = "policy-attach",
     /// Takes a policy away from connectors: [`AttachPolicy`] to [`AttachedPolicy`].
     PolicyDetach = "policy-detach",
+    /// Makes an access key: [`CreateKey`] to [`CreatedKey`].
+    KeyCreate = "key-create",
+    /// Lists access keys: [`ListKeys`] to [`KeyList`].
+    KeyList = "key-list",
+    /// Takes an access key back: [`RevokeKey`] to [`KeyView`].
+    KeyRevoke = "key-revoke",
     /// Writes all records down for a backup: [`TakeSnapshot`] to [`SnapshotTaken`].
     Snapshot = "snapshot",
 }

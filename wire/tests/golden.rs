@@ -197,6 +197,19 @@ fn the_life_of_a_connector() {
         not_after: Some(at(9)),
         reason: Some("lost".into()),
     };
+    let key = KeyView {
+        id: AccessKeyId::new("MSTAAAAAAAAAAAAAAAAB").unwrap(),
+        policy: KeyPolicy::Connector(thing()),
+        description: Some("the data lake".into()),
+        created_at: at(0),
+        created_by: PersonName::new("admin").unwrap(),
+        revoked_at: Some(at(9)),
+        revoked_by: Some(PersonName::new("admin").unwrap()),
+    };
+    pin("op-key-create", &CreateKey { policy: KeyPolicy::Operator, description: Some("the data lake".into()) });
+    pin("op-key-created", &Reply::Ok(CreatedKey { key: key.clone(), secret: "shown once".into() }));
+    pin("op-key-listed", &Reply::Ok(KeyList { keys: vec![key.clone()], next: Some(key.id.clone()) }));
+    pin("op-key-revoke", &RevokeKey { id: key.id });
     pin("op-cert-revoke", &revoke);
     let after = Some(digest(1));
     pin("op-cert-list", &ListCertificates { connector: Some(thing()), after: after.clone() });

@@ -12,6 +12,7 @@ mod diagnosis;
 mod edit;
 mod init;
 mod job;
+mod key;
 mod lifecycle;
 mod listing;
 mod policy;
@@ -29,7 +30,7 @@ pub use init::{Init, init};
 pub use watch::view_filter;
 
 use crate::args::{
-    CertCommand, Command, ComponentCommand, ConnectorCommand, ExecutionCommand, JobCommand, PolicyCommand,
+    CertCommand, Command, ComponentCommand, ConnectorCommand, ExecutionCommand, JobCommand, KeyCommand, PolicyCommand,
     TemplateCommand, TokenCommand,
 };
 use crate::error::CliError;
@@ -92,6 +93,9 @@ pub async fn perform(command: Command) -> ExitCode {
         Command::Cert(CertCommand::Issue(args)) => finish(args).await,
         Command::Cert(CertCommand::List(args)) => finish(args).await,
         Command::Cert(CertCommand::Revoke(args)) => finish(args).await,
+        Command::Key(KeyCommand::Create(args)) => finish(args).await,
+        Command::Key(KeyCommand::List(args)) => finish(args).await,
+        Command::Key(KeyCommand::Revoke(args)) => finish(args).await,
         Command::Backup(args) => finish(args).await,
         Command::Restore(args) => finish(args).await,
         Command::Demo(args) => finish(args).await,

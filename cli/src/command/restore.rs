@@ -87,7 +87,7 @@ fn restore(args: &RestoreArgs) -> Result<Output, CliError> {
     let value = json!({
         "data": target, "backup": unpacked.manifest, "checked": checked, "moved_aside": aside,
         "tokens_dropped": mended.tokens, "certificates_from_ledger": mended.certificates,
-        "connectors_from_ledger": mended.connectors, "connectors_disabled": mended.disabled,
+        "connectors_from_ledger": mended.connectors, "connectors_disabled": mended.disabled, "access_keys_changed": mended.keys,
     });
     Ok(Output::new(&value, text))
 }
@@ -235,6 +235,9 @@ fn next(target: &Path, mended: &Mended, aside: Option<&Path>) -> String {
             "  ledger    {} certificates and {} connectors were as it says, not as the backup\n",
             mended.certificates, mended.connectors
         ));
+    }
+    if mended.keys > 0 {
+        text.push_str(&format!("  keys      {} access keys are revoked, or were as the ledger says\n", mended.keys));
     }
     text.push_str(&format!(
         "\nevery enrolment token is dead ({} were in the backup); `muster connector add NAME --renew` makes a new one\n\

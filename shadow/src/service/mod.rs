@@ -32,7 +32,7 @@ use crate::store::{Conflict, Store, StoreError, codec::CodecError};
 use fleet::FleetWorker;
 use jobs::live::{Agenda, LiveJobs};
 use muster_bus::{EmbeddedBus, Inboxes};
-use muster_certs::Authority;
+use muster_certs::{AccessMaster, Authority};
 use muster_runtime::clock::Clock;
 use muster_wire::admin::AgentDownload;
 use muster_wire::component::PublishedComponent;
@@ -61,6 +61,8 @@ pub struct ServiceConfig {
     pub agent: Option<AgentDownload>,
     /// Life of an enrolment token.
     pub token_life: Duration,
+    /// The secrets of access keys follow from it.
+    pub access_master: AccessMaster,
     /// Filled with what the store holds, and kept true: the door asks it.
     pub admission: Arc<Admission>,
     /// Called once when the services cannot go on, with the reason: the process must stop.

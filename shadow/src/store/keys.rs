@@ -47,11 +47,13 @@ pub enum Kind {
     Policy,
     /// The policies of a connector.
     Attachment,
+    /// An access key.
+    AccessKey,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Connector,
         Self::Token,
         Self::Shadow,
@@ -68,6 +70,7 @@ impl Kind {
         Self::Certificate,
         Self::Policy,
         Self::Attachment,
+        Self::AccessKey,
     ];
 
     /// The byte that starts every key of the kind. On disk: never change or reuse one.
@@ -89,6 +92,7 @@ impl Kind {
             Self::Certificate => b'x',
             Self::Policy => b'y',
             Self::Attachment => b'z',
+            Self::AccessKey => b'k',
         }
     }
 
@@ -111,6 +115,7 @@ impl Kind {
             Self::Certificate => "certificate",
             Self::Policy => "policy",
             Self::Attachment => "policies of",
+            Self::AccessKey => "access key",
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Who may come in, in a file beside the store that a restore of an older store cannot undo: every record of a
-//! certificate and of a connector.
+//! certificate, of a connector and of an access key.
 //!
 //! ```text
 //! "muster-ledger-1\n"  id (32 hexadecimal digits)  "\n"      the id is drawn once for a fleet
-//! entries as in [`super::dump`], without its end             only puts of certificates and connectors
+//! entries as in [`super::dump`], without its end             only puts of certificates, connectors and access keys
 //! ```
 //!
 //! The entry is on the disk before the store takes the change: whatever was revoked, the ledger knows it. After a crash
@@ -23,7 +23,7 @@ const MAGIC: &str = "muster-ledger-1\n";
 /// Length of the id.
 const ID_BYTES: usize = 32;
 /// What is noted.
-const NOTED: [Kind; 2] = [Kind::Certificate, Kind::Connector];
+const NOTED: [Kind; 3] = [Kind::Certificate, Kind::Connector, Kind::AccessKey];
 /// A longer ledger is written anew, with the latest word on each record, when it is opened.
 const LEDGER_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
@@ -32,7 +32,7 @@ const LEDGER_BYTES_MAX: u64 = 64 * 1024 * 1024;
 pub struct Ledger {
     /// The fleet's ledger, whatever its age.
     pub id: String,
-    /// The latest record of each certificate and connector, by its key in the store.
+    /// The latest record of each certificate, connector and access key, by its key in the store.
     pub records: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Entries read, older ones included.
     pub entries: u64,

@@ -6,7 +6,7 @@
 //! durable before the table changes, and the table changes before standing connections are looked at again.
 
 use super::{FleetWorker, ROOM_BYTES, Refused, all, refuse};
-use crate::records::{Certificate, CertificateState, Connector, key};
+use crate::records::{AccessKey, Certificate, CertificateState, Connector, key};
 use crate::service::batch::Batch;
 use crate::service::{ServiceError, Shared};
 use crate::store::Kind;
@@ -41,6 +41,7 @@ pub(in crate::service) fn load(shared: &Shared) -> Result<(), ServiceError> {
         info!(certificates = missing.len(), "certificates from before there were records of them are recorded");
     }
     certificates.extend(missing);
+    shared.config.admission.load_keys(all::<AccessKey>(shared.store.as_ref(), Kind::AccessKey)?);
     shared.config.admission.load(connectors.iter().map(AsRef::as_ref), certificates);
     Ok(())
 }

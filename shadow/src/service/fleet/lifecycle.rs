@@ -54,6 +54,7 @@ impl FleetWorker {
     /// Takes back what certificates a removed connector has left.
     pub(super) fn revoke_of_removed(&self, connector: &Connector) -> Result<usize, ServiceError> {
         let Lifecycle::Removed { by, .. } = &connector.lifecycle else { return Ok(0) };
+        self.revoke_keys_of(&connector.name, by)?;
         match self.shared.thing_identity(&connector.name) {
             Some(identity) => self.revoke_all(&identity, by, "the connector was removed"),
             None => Ok(0),

@@ -7,6 +7,7 @@ mod connectors;
 mod edit;
 mod enrol;
 mod jobs;
+mod keys;
 mod lifecycle;
 pub(super) mod policies;
 mod show;
@@ -128,7 +129,11 @@ impl FleetWorker {
                 }
                 Inbound::Jobs => self.look_at_jobs(),
                 Inbound::Stop => return,
-                Inbound::Link(_) | Inbound::Assign(_) | Inbound::Order(_) | Inbound::Wake(_) => {}
+                Inbound::Link(_)
+                | Inbound::Assign(_)
+                | Inbound::Order(_)
+                | Inbound::Shadows { .. }
+                | Inbound::Wake(_) => {}
             }
         }
     }
@@ -205,6 +210,9 @@ impl FleetWorker {
             Verb::PolicyDelete => result(self.delete_policy(&read(payload)?, by)?),
             Verb::PolicyAttach => result(self.attach_policy(read(payload)?, true, by)?),
             Verb::PolicyDetach => result(self.attach_policy(read(payload)?, false, by)?),
+            Verb::KeyCreate => result(self.create_key(read(payload)?, by)?),
+            Verb::KeyList => result(self.list_keys(&read(payload)?)),
+            Verb::KeyRevoke => result(self.revoke_key(&read(payload)?, by)?),
             Verb::Snapshot => {
                 let _: TakeSnapshot = read(payload)?;
                 result(self.take_snapshot(by)?)
