@@ -13,7 +13,7 @@ use groups::{Group, Groups};
 use muster_bus::Message;
 use muster_wire::filter::TopicFilter;
 use muster_wire::time::Timestamp;
-use retained::{Full, Retained};
+use retained::{Full, Retained, Stored};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use tree::Tree;
 
@@ -87,7 +87,17 @@ impl Applications {
 
     /// The retained message of a topic.
     pub(crate) fn retained_message(&self, topic: &str, now: Timestamp) -> Option<Arc<Message>> {
+        self.retained().get(topic, now).map(|(message, _)| message)
+    }
+
+    /// The same, and when it came.
+    pub(crate) fn retained_with_time(&self, topic: &str, now: Timestamp) -> Option<Stored> {
         self.retained().get(topic, now)
+    }
+
+    /// At most so many retained messages in the order of their topics, those after `after`.
+    pub(crate) fn retained_after(&self, after: Option<&str>, most: usize, now: Timestamp) -> Vec<Stored> {
+        self.retained().after(after, most, now)
     }
 
     fn retained(&self) -> MutexGuard<'_, Retained> {

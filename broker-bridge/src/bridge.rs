@@ -10,10 +10,12 @@ use crate::keeper::Keeper;
 use crate::sessions::Sessions;
 use crate::settings::MqttSettings;
 use muster_bus::{Caller, EmbeddedBus};
-use muster_certs::identity::Fleet;
+use muster_certs::AccessSecret;
+use muster_certs::identity::{Fleet, Identity};
 use muster_runtime::clock::Clock;
 use muster_runtime::ids::random_bytes;
 use muster_runtime::tasks::Swarm;
+use muster_wire::id::AccessKeyId;
 use muster_wire::limits::{
     CONNECTIONS_MAX, HANDSHAKES_MAX, HANDSHAKES_PER_ADDRESS_MAX, HTTP_ANONYMOUS_DEADLINE, HTTP_ANONYMOUS_MAX,
     HTTP_ANONYMOUS_PER_ADDRESS_MAX,
@@ -62,6 +64,20 @@ pub trait Gate: Send + Sync + 'static {
     fn grants(&self, _caller: &Caller) -> Option<Arc<Grants>> {
         None
     }
+
+    /// Who signs with the access key of this id, and the secret to check that with. Asked on every signed request.
+    fn signer(&self, key: &AccessKeyId) -> Result<Signer, Refusal> {
+        Err(Refusal { reason: format!("access key {key}: no access keys are used here") })
+    }
+}
+
+/// Who may sign requests.
+#[derive(Clone, Debug)]
+pub struct Signer {
+    /// Who it is.
+    pub identity: Identity,
+    /// What they sign with.
+    pub secret: AccessSecret,
 }
 
 /// Why a client is not let in.

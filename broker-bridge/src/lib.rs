@@ -32,7 +32,7 @@ mod session;
 mod sessions;
 mod settings;
 
-pub use bridge::{Bridge, BridgeConfig, BridgeError, Gate, Refusal};
+pub use bridge::{Bridge, BridgeConfig, BridgeError, Gate, Refusal, Signer};
 pub use counters::CountersSnapshot;
 pub use door::listener::{BindError, Listener};
 pub use door::protocol::ALPN;

@@ -15,6 +15,7 @@ pub(crate) mod application;
 #[cfg(test)]
 mod matrix;
 pub(crate) mod named;
+pub(crate) mod plane;
 
 use crate::settings::MqttSettings;
 use muster_bus::Caller;

@@ -149,6 +149,16 @@ fn policies_hold_for_paho_over_mqtt_5() {
 }
 
 #[test]
+fn the_data_plane_serves_devices_with_certificates() {
+    run("plane_web.py", Mqtt::V5, 12);
+}
+
+#[test]
+fn the_data_plane_serves_boto3_with_access_keys() {
+    run("plane_boto3.py", Mqtt::V5, 9);
+}
+
+#[test]
 fn the_sdk_comes_back_to_a_killed_server_over_mqtt_3() {
     run_over_a_restart(Mqtt::V3);
 }

@@ -3,6 +3,7 @@
 use muster_bus::Message;
 use muster_wire::time::Timestamp;
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 /// A message did not fit.
@@ -15,11 +16,14 @@ pub(crate) struct Full;
 /// All of them, by topic.
 #[derive(Debug)]
 pub(crate) struct Retained {
-    by_topic: BTreeMap<Box<str>, Arc<Message>>,
+    by_topic: BTreeMap<Box<str>, Stored>,
     bytes: usize,
     messages_max: usize,
     bytes_max: usize,
 }
+
+/// A message, and when it came.
+pub(crate) type Stored = (Arc<Message>, Timestamp);
 
 impl Retained {
     pub(crate) fn new(messages_max: usize, bytes_max: usize) -> Self {
@@ -28,7 +32,7 @@ impl Retained {
 
     /// Replaces the message of the topic; an empty one removes it. On error everything is as before.
     pub(crate) fn put(&mut self, message: &Message, now: Timestamp) -> Result<(), Full> {
-        let old = self.by_topic.get(&message.topic).map_or(0, |stored| stored.weight());
+        let old = self.by_topic.get(&message.topic).map_or(0, |(stored, _)| stored.weight());
         if message.payload.is_empty() {
             self.by_topic.remove(&message.topic);
             self.bytes -= old;
@@ -37,22 +41,29 @@ impl Retained {
         let weight = message.weight();
         if !self.fits(&message.topic, old, weight) {
             // Those whose time is over are removed only when their room is needed.
-            self.by_topic.retain(|_, stored| !stored.is_expired(now));
-            self.bytes = self.by_topic.values().map(|stored| stored.weight()).sum();
+            self.by_topic.retain(|_, (stored, _)| !stored.is_expired(now));
+            self.bytes = self.by_topic.values().map(|(stored, _)| stored.weight()).sum();
         }
-        let old = self.by_topic.get(&message.topic).map_or(0, |stored| stored.weight());
+        let old = self.by_topic.get(&message.topic).map_or(0, |(stored, _)| stored.weight());
         if !self.fits(&message.topic, old, weight) {
             return Err(Full);
         }
         self.bytes = self.bytes - old + weight;
         let message = Arc::new(Message { retained: true, ..message.clone() });
-        self.by_topic.insert(message.topic.clone(), message);
+        self.by_topic.insert(message.topic.clone(), (message, now));
         Ok(())
     }
 
     /// The message of a topic.
-    pub(crate) fn get(&self, topic: &str, now: Timestamp) -> Option<Arc<Message>> {
-        self.by_topic.get(topic).filter(|stored| !stored.is_expired(now)).cloned()
+    pub(crate) fn get(&self, topic: &str, now: Timestamp) -> Option<Stored> {
+        self.by_topic.get(topic).filter(|(stored, _)| !stored.is_expired(now)).cloned()
+    }
+
+    /// At most so many messages in the order of their topics, those after `after`.
+    pub(crate) fn after(&self, after: Option<&str>, most: usize, now: Timestamp) -> Vec<Stored> {
+        let begin = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let stored = self.by_topic.range::<str, _>((begin, Bound::Unbounded)).map(|(_, stored)| stored);
+        stored.filter(|(stored, _)| !stored.is_expired(now)).take(most).cloned().collect()
     }
 
     fn fits(&self, topic: &str, old: usize, weight: usize) -> bool {
@@ -78,7 +89,7 @@ mod tests {
         let mut retained = Retained::new(2, 12);
         let now = Timestamp::from_seconds(100);
         let get = |retained: &Retained, topic: &str| {
-            retained.get(topic, now).map(|stored| String::from_utf8(stored.payload.to_vec()).unwrap())
+            retained.get(topic, now).map(|(stored, _)| String::from_utf8(stored.payload.to_vec()).unwrap())
         };
         retained.put(&message("a", "1", None), now).unwrap();
         retained.put(&message("a", "22", None), now).unwrap();

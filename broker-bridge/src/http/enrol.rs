@@ -1,10 +1,9 @@
 //! `POST /v1/enrol`: a host without a certificate asks for its first one.
 
+use super::body::{self, BadBody};
 use super::reply::{self, Reply, Response};
 use super::throttle::Attempt;
 use crate::bridge::Shared;
-use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
 use muster_bus::{Inbound, Requests, Stopped, Submitted};
@@ -17,8 +16,6 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-/// The whole body must be there by then.
-const BODY_DEADLINE: Duration = Duration::from_secs(15);
 /// The service must have answered by then.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -45,7 +42,10 @@ pub(super) async fn enrol(shared: &Shared, peer: IpAddr, request: Request<Incomi
 }
 
 async fn attempt(shared: &Shared, peer: IpAddr, request: Request<Incoming>) -> Result<Response, Rejection> {
-    let body = body(request).await?;
+    let body = body::read(request.into_body(), HTTP_BODY_BYTES_MAX).await.map_err(|error| {
+        let code = if matches!(error, BadBody::TooLarge(_)) { RejectionCode::TooLarge } else { RejectionCode::Invalid };
+        Rejection::new(code, error.to_string())
+    })?;
     let request: EnrolRequest = serde_json::from_slice(&body).map_err(|error| {
         Rejection::new(RejectionCode::Invalid, format!("the body is not an enrolment request: {error}"))
     })?;
@@ -67,18 +67,5 @@ async fn attempt(shared: &Shared, peer: IpAddr, request: Request<Incoming>) -> R
             warn!(%peer, thing = %name, "the service did not answer an enrolment");
             Err(Rejection::internal())
         }
-    }
-}
-
-async fn body(request: Request<Incoming>) -> Result<Bytes, Rejection> {
-    let limited = Limited::new(request.into_body(), HTTP_BODY_BYTES_MAX);
-    match timeout(BODY_DEADLINE, limited.collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            let message = format!("the body is larger than {HTTP_BODY_BYTES_MAX} bytes");
-            Err(Rejection::new(RejectionCode::TooLarge, message))
-        }
-        Ok(Err(error)) => Err(Rejection::new(RejectionCode::Invalid, format!("the body did not arrive: {error}"))),
-        Err(_) => Err(Rejection::new(RejectionCode::Invalid, "the body did not arrive in time; try again")),
     }
 }

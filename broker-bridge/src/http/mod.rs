@@ -1,4 +1,4 @@
-//! HTTPS on the same port: enrolment, artifacts, the agent's binary.
+//! HTTPS on the same port: enrolment, artifacts, the agent's binary, the data plane.
 //!
 //! | path | methods | who |
 //! |---|---|---|
@@ -8,12 +8,15 @@
 //! | `/artifacts/sha256/{digest}` | GET, HEAD | connectors, operators |
 //! | `/artifacts/sha256/{digest}` | PUT | operators |
 //! | `/mqtt` | GET, as a WebSocket | anybody with a certificate: MQTT, see `websocket.rs` |
+//! | the paths of `muster_wire::plane` | theirs | as `policy/plane.rs` says |
 
 mod agent;
 mod anonymous;
 pub(crate) mod artifacts;
+mod body;
 mod download;
 mod enrol;
+mod plane;
 mod range;
 mod reply;
 mod stall;
@@ -41,7 +44,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::sleep;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
@@ -57,6 +60,8 @@ struct Visit {
     shared: Arc<Shared>,
     peer: IpAddr,
     caller: Result<Caller, Unknown>,
+    /// Cancelled once a request was signed by somebody who is let in: then the bounds for strangers do not hold.
+    known: CancellationToken,
     /// The connection becomes a WebSocket after the answer.
     upgrade: Mutex<Option<Upgrade>>,
 }
@@ -72,7 +77,7 @@ pub(crate) async fn serve(
     let caller = identify(&shared, stream.get_ref().get_ref().1, "", peer);
     if caller.is_ok() {
         drop(handshake);
-        if let Some(upgrade) = converse(shared.clone(), stream, peer, caller, stop).await {
+        if let Some(upgrade) = converse(shared.clone(), stream, peer, caller, CancellationToken::new(), stop).await {
             websocket::speak(shared, upgrade, peer).await;
         }
         return;
@@ -82,10 +87,27 @@ pub(crate) async fn serve(
     };
     drop(handshake);
     let life = shared.anonymous_deadline;
-    if timeout(life, converse(shared, stream, peer, caller, stop)).await.is_err() {
-        info!(%peer, seconds = life.as_secs(), "HTTP connection without a certificate took too long; closed");
+    let known = CancellationToken::new();
+    let stranger = async {
+        let place = place;
+        tokio::select! {
+            // Cancel-safe: cancelled() holds no state.
+            () = known.cancelled() => {
+                drop(place);
+                std::future::pending().await
+            }
+            // Cancel-safe: nothing follows.
+            () = sleep(life) => {}
+        }
+    };
+    tokio::select! {
+        // Cut off with the connection.
+        _ = converse(shared, stream, peer, caller, known.clone(), stop) => {}
+        // Cancel-safe: it ends once.
+        () = stranger => {
+            info!(%peer, seconds = life.as_secs(), "HTTP connection without a certificate took too long; closed");
+        }
     }
-    drop(place);
 }
 
 async fn converse(
@@ -93,9 +115,10 @@ async fn converse(
     stream: Prefixed<Box<TlsStream<TcpStream>>>,
     peer: IpAddr,
     caller: Result<Caller, Unknown>,
+    known: CancellationToken,
     stop: CancellationToken,
 ) -> Option<Upgrade> {
-    let visit = Arc::new(Visit { shared, peer, caller, upgrade: Mutex::default() });
+    let visit = Arc::new(Visit { shared, peer, caller, known, upgrade: Mutex::default() });
     let service = service_fn(|request| {
         let visit = visit.clone();
         async move { Ok::<_, Infallible>(visit.answer(request).await) }
@@ -176,8 +199,16 @@ impl Visit {
                 _ => Err(Reply::method("GET, HEAD, PUT")),
             };
         }
+        if plane::is_plane(path) {
+            return Ok(plane::serve(self, request).await);
+        }
         let message = format!("nothing is served at {path}; README.md lists the paths");
         Err(Rejection::new(RejectionCode::NotFound, message).into())
+    }
+
+    /// A request was signed by somebody who is let in.
+    fn is_known(&self) {
+        self.known.cancel();
     }
 
     /// The client, if it has one of these roles and is still let in.

@@ -73,6 +73,11 @@ pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
     with_type(status, "application/json", bytes)
 }
 
+/// A response whose body is JSON already.
+pub(super) fn json_bytes(status: StatusCode, body: impl Into<Bytes>) -> Response {
+    with_type(status, "application/json", body)
+}
+
 /// A text.
 pub(super) fn text(body: &'static str) -> Response {
     with_type(StatusCode::OK, "text/plain; charset=utf-8", body)

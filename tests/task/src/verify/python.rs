@@ -52,6 +52,6 @@ pub fn prepare(tree: &Tree) -> Result<Outcome, String> {
 /// Whether the interpreter is still there and finds the packages: it belongs to a Python that may have been replaced.
 fn works(python: &Path) -> bool {
     let mut command = Command::new(python);
-    command.args(["-c", "import awsiot, paho.mqtt"]).stdin(Stdio::null()).stderr(Stdio::null());
+    command.args(["-c", "import awsiot, boto3, paho.mqtt"]).stdin(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }

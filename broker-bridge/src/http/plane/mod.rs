@@ -1,0 +1,130 @@
+//! The HTTP data plane: what AWS's `iot-data` and `iot-jobs-data` clients ask for, see `muster_wire::plane`.
+//!
+//! ```text
+//! request ─▶ Operation::parse ─▶ who (certificate or signature) ─▶ policy ─┬─▶ bus ─▶ answer of the service ─▶ response
+//!                                                                          └─▶ topics of applications
+//! ```
+//!
+//! What a request changes is published as if it had come over MQTT; a refusal is told to the requester alone.
+
+mod ask;
+mod fault;
+mod jobs;
+mod message;
+mod publish;
+mod retained;
+mod shadows;
+mod who;
+
+use super::Visit;
+use super::body::{self, BadBody};
+use super::reply::{self, Response};
+use super::upload::drain;
+use crate::counters::count;
+use crate::policy::Decision;
+use crate::policy::plane::may_operate;
+use bytes::Bytes;
+use fault::{Fault, Kind};
+use hyper::body::Incoming;
+use hyper::header::HOST;
+use hyper::http::request::Parts;
+use hyper::{HeaderMap, Method, Request, StatusCode};
+use muster_bus::Caller;
+use muster_wire::limits::PAYLOAD_BYTES_MAX;
+use muster_wire::plane::Operation;
+use serde_json::json;
+use std::sync::Arc;
+use tracing::info;
+
+pub(super) use muster_wire::plane::is_plane;
+
+/// For which data there is an endpoint: all are this one.
+const ENDPOINTS: [&str; 4] = ["iot:Data-ATS", "iot:Data", "iot:CredentialProvider", "iot:Jobs"];
+
+/// Answers a request of the data plane.
+pub(super) async fn serve(visit: &Visit, request: Request<Incoming>) -> Response {
+    let (head, body) = request.into_parts();
+    let query = head.uri.query().unwrap_or_default();
+    let operation = match Operation::parse(head.method.as_str(), head.uri.path(), query) {
+        // Only GET is spelled in the table of operations; a HEAD has the answer of the GET, without its body.
+        Err(_) if head.method == Method::HEAD => Operation::parse("GET", head.uri.path(), query),
+        parsed => parsed,
+    };
+    let mut body = Some(body);
+    let answered = match operation {
+        Ok(operation) => attempt(visit, &head, operation, &mut body).await,
+        Err(error) => Err(error.into()),
+    };
+    match answered {
+        Ok(response) => response,
+        Err(fault) => {
+            if let Some(body) = body {
+                // The client hears the refusal, not a reset.
+                drain(body).await;
+            }
+            fault.into()
+        }
+    }
+}
+
+async fn attempt(
+    visit: &Visit,
+    head: &Parts,
+    operation: Operation,
+    body: &mut Option<Incoming>,
+) -> Result<Response, Fault> {
+    let headers = &head.headers;
+    let (caller, payload) = match who::signature(headers) {
+        // What is not signed with is asked before the body is read.
+        Some(authorization) => who::signed(visit, head, &operation, authorization, body).await?,
+        None => (who::certified(visit)?.clone(), Bytes::new()),
+    };
+    let caller = Arc::new(caller);
+    allowed(visit, &caller, &operation)?;
+    let payload = match body.take() {
+        Some(body) if operation.has_body() => body::read(body, PAYLOAD_BYTES_MAX).await?,
+        _ => payload,
+    };
+    let shared = &visit.shared;
+    match operation {
+        Operation::Shadow { thing, shadow, verb } => shadows::one(shared, caller, thing, shadow, verb, payload).await,
+        Operation::Shadows { thing, page } => shadows::list(shared, thing, &page).await,
+        Operation::Jobs { thing, verb, describe } => jobs::one(shared, caller, thing, verb, &describe, payload).await,
+        Operation::Publish { topic, wish } => publish::publish(shared, caller, topic, wish, headers, payload).await,
+        Operation::Retained { topic } => retained::one(shared, &topic),
+        Operation::RetainedList { page } => Ok(retained::list(shared, &page)),
+        Operation::Endpoint { kind } => endpoint(&kind, headers),
+        Operation::Connection { .. }
+        | Operation::Disconnect { .. }
+        | Operation::Subscriptions { .. }
+        | Operation::Direct { .. } => Err(Fault::new(Kind::NotFound, "this server does not offer this operation")),
+    }
+}
+
+fn allowed(visit: &Visit, caller: &Caller, operation: &Operation) -> Result<(), Fault> {
+    if let Operation::Publish { topic, .. } | Operation::Direct { topic, .. } = operation {
+        message::topic(topic)?;
+    }
+    if may_operate(&visit.shared.mqtt, caller, operation) == Decision::Deny {
+        count(&visit.shared.counters.denied);
+        info!(identity = %caller.identity, ?operation, "operation of the data plane denied");
+        return Err(Fault::new(Kind::Forbidden, "Forbidden"));
+    }
+    Ok(())
+}
+
+/// Where the client is already: there is one endpoint for everything.
+fn endpoint(kind: &str, headers: &HeaderMap) -> Result<Response, Fault> {
+    if !ENDPOINTS.contains(&kind) {
+        return Err(Fault::new(Kind::Invalid, format!("endpointType is one of {}", ENDPOINTS.join(", "))));
+    }
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    Ok(reply::json(StatusCode::OK, &json!({ "endpointAddress": host })))
+}
+
+impl From<BadBody> for Fault {
+    fn from(error: BadBody) -> Self {
+        let kind = if matches!(error, BadBody::TooLarge(_)) { Kind::TooLarge } else { Kind::Invalid };
+        Self::new(kind, error.to_string())
+    }
+}

@@ -1,0 +1,152 @@
+//! Who may ask what of the HTTP data plane. Pure; whatever is not allowed here is denied.
+//!
+//! | role | shadows | jobs | publish | retained messages | connections |
+//! |---|---|---|---|---|---|
+//! | connector | its own | its own | as over MQTT | those that it may subscribe to, by topic | none |
+//! | observer | reads all | none | nothing | all of applications | reads |
+//! | operator | reads all, writes all but Muster's own | none | topics of applications | all of applications | all |
+//! | service | none | none | nothing | none | none |
+//!
+//! Jobs are what a device says of itself: an operator steers with `muster job`. The shadows that Muster's agent reports
+//! in are evidence of what runs, so nobody but the connector writes them.
+
+use super::{Decision, may_publish, may_subscribe};
+use crate::settings::MqttSettings;
+use muster_bus::Caller;
+use muster_certs::identity::Role;
+use muster_wire::filter::TopicFilter;
+use muster_wire::id::ShadowName;
+use muster_wire::plane::Operation;
+use muster_wire::shadow;
+use muster_wire::topic::{ShadowVerb, Topic};
+
+/// Decides over one operation of one client.
+pub(crate) fn may_operate(settings: &MqttSettings, caller: &Caller, operation: &Operation) -> Decision {
+    let allowed = match caller.identity.role() {
+        Role::Connector => connector(settings, caller, operation),
+        Role::Observer => reads(settings, caller, operation),
+        Role::Operator => reads(settings, caller, operation) || operates(settings, caller, operation),
+        Role::Service => false,
+    };
+    if allowed { Decision::Allow } else { Decision::Deny }
+}
+
+fn connector(settings: &MqttSettings, caller: &Caller, operation: &Operation) -> bool {
+    match operation {
+        Operation::Shadow { thing, .. } | Operation::Shadows { thing, .. } | Operation::Jobs { thing, .. } => {
+            thing.as_str() == caller.identity.name()
+        }
+        Operation::Publish { topic, .. } => publishes(settings, caller, topic, |_| true),
+        Operation::Retained { topic } => hears(settings, caller, topic),
+        Operation::Endpoint { .. } => true,
+        Operation::RetainedList { .. }
+        | Operation::Connection { .. }
+        | Operation::Disconnect { .. }
+        | Operation::Subscriptions { .. }
+        | Operation::Direct { .. } => false,
+    }
+}
+
+fn reads(settings: &MqttSettings, caller: &Caller, operation: &Operation) -> bool {
+    match operation {
+        Operation::Shadow { verb: ShadowVerb::Get, .. }
+        | Operation::Shadows { .. }
+        | Operation::RetainedList { .. }
+        | Operation::Connection { .. }
+        | Operation::Subscriptions { .. }
+        | Operation::Endpoint { .. } => true,
+        Operation::Retained { topic } => hears(settings, caller, topic),
+        Operation::Shadow { .. }
+        | Operation::Jobs { .. }
+        | Operation::Publish { .. }
+        | Operation::Disconnect { .. }
+        | Operation::Direct { .. } => false,
+    }
+}
+
+fn operates(settings: &MqttSettings, caller: &Caller, operation: &Operation) -> bool {
+    match operation {
+        Operation::Shadow { shadow, .. } => !is_own(shadow.as_ref()),
+        Operation::Publish { topic, .. } => {
+            publishes(settings, caller, topic, |topic| matches!(topic, Topic::Application(_)))
+        }
+        Operation::Disconnect { .. } => true,
+        // A message to one client is a message: it may not pretend to come from the service.
+        Operation::Direct { topic, .. } => {
+            publishes(settings, caller, topic, |topic| matches!(topic, Topic::Application(_)))
+        }
+        _ => false,
+    }
+}
+
+fn publishes(settings: &MqttSettings, caller: &Caller, topic: &str, fits: impl FnOnce(&Topic) -> bool) -> bool {
+    Topic::parse(topic).is_ok_and(|topic| fits(&topic) && may_publish(settings, caller, &topic) == Decision::Allow)
+}
+
+fn hears(settings: &MqttSettings, caller: &Caller, topic: &str) -> bool {
+    let filter = TopicFilter::new(topic).ok().filter(TopicFilter::is_application);
+    filter.is_some_and(|filter| may_subscribe(settings, caller, &filter) == Decision::Allow)
+}
+
+/// Whether a shadow is one that Muster's agent reports in.
+fn is_own(name: Option<&ShadowName>) -> bool {
+    name.is_some_and(|name| [shadow::components(), shadow::agent()].contains(name))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use muster_certs::identity::{Fleet, Identity};
+
+    #[test]
+    fn the_data_plane_follows_the_table() {
+        let settings = MqttSettings::default();
+        let roles = [Role::Connector, Role::Observer, Role::Operator, Role::Service].map(|role| Caller {
+            identity: Identity::new(Fleet::new("test").unwrap(), role, "t1").unwrap(),
+            certificate_id: "".into(),
+            client_id: "".into(),
+            peer: "127.0.0.1".parse().unwrap(),
+        });
+        for (line, expected) in [
+            // operation, then: connector t1, observer, operator, service
+            ("GET /things/t1/shadow", [true, true, true, false]),
+            ("POST /things/t1/shadow", [true, false, true, false]),
+            ("DELETE /things/t1/shadow?name=a", [true, false, true, false]),
+            ("GET /things/t2/shadow", [false, true, true, false]),
+            ("POST /things/t2/shadow", [false, false, true, false]),
+            ("GET /things/t1/shadow?name=components", [true, true, true, false]),
+            ("POST /things/t1/shadow?name=components", [true, false, false, false]),
+            ("DELETE /things/t1/shadow?name=agent", [true, false, false, false]),
+            ("GET /api/things/shadow/ListNamedShadowsForThing/t1", [true, true, true, false]),
+            ("GET /api/things/shadow/ListNamedShadowsForThing/t2", [false, true, true, false]),
+            ("GET /things/t1/jobs", [true, false, false, false]),
+            ("PUT /things/t1/jobs/$next", [true, false, false, false]),
+            ("POST /things/t2/jobs/j", [false, false, false, false]),
+            ("POST /topics/app/t1/x", [true, false, true, false]),
+            ("POST /topics/app/t2/x", [false, false, true, false]),
+            ("POST /topics/$aws/things/t1/shadow/update", [true, false, false, false]),
+            ("POST /topics/$aws/things/t2/shadow/update", [false, false, false, false]),
+            ("POST /topics/$aws/things/t1/shadow/update/accepted", [false, false, false, false]),
+            ("POST /topics/muster/op/upgrade", [false, false, false, false]),
+            ("POST /topics/$aws/events/presence/connected/t1", [false, false, false, false]),
+            ("GET /retainedMessage/app/t1/x", [true, true, true, false]),
+            ("GET /retainedMessage/app/t2/x", [false, true, true, false]),
+            ("GET /retainedMessage/muster/view/actions", [false, false, false, false]),
+            ("GET /retainedMessage/app/t1/%23", [true, true, true, false]),
+            ("GET /retainedMessage", [false, true, true, false]),
+            ("GET /connections/c", [false, true, true, false]),
+            ("GET /connections/c/subscriptions", [false, true, true, false]),
+            ("DELETE /connections/c", [false, false, true, false]),
+            ("POST /connections/c/messages?topic=app/x", [false, false, true, false]),
+            ("POST /connections/c/messages?topic=$aws/things/t1/jobs/notify", [false, false, false, false]),
+            ("GET /endpoint", [true, true, true, false]),
+        ] {
+            let (method, uri) = line.split_once(' ').unwrap();
+            let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
+            let operation = Operation::parse(method, path, query).unwrap();
+            let found = roles.each_ref().map(|who| may_operate(&settings, who, &operation) == Decision::Allow);
+            assert_eq!(found, expected, "{line}");
+        }
+    }
+}
