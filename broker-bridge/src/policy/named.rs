@@ -72,34 +72,9 @@ pub(crate) fn may_connect(rules: Option<&Rules>, caller: &Caller, attributes: Co
     rules.decide(rules.permit.ask_connect(&caller.client_id, attributes), true)
 }
 
-/// Decides over a request about a thing that comes over HTTP.
-#[allow(dead_code, reason = "the HTTP data plane asks it")]
-pub(crate) fn may_thing(shared: &Shared, caller: &Caller, action: Asked, thing: &ThingName) -> Decision {
-    let native = match caller.identity.role() {
-        Role::Connector => thing.as_str() == caller.identity.name(),
-        Role::Observer | Role::Operator => matches!(action, Asked::GetThingShadow | Asked::ListNamedShadowsForThing),
-        Role::Service => false,
-    };
-    match rules(shared, caller) {
-        Some(rules) => rules.decide(rules.permit.ask(action, Resource::Thing(thing.as_str())), native),
-        None => decide(native),
-    }
-}
-
-/// Decides over reading the retained message of a topic over HTTP; of all topics when there is none.
-#[allow(dead_code, reason = "the HTTP data plane asks it")]
-pub(crate) fn may_read_retained(shared: &Shared, caller: &Caller, topic: Option<&str>) -> Decision {
-    let native = match topic.map(TopicFilter::new) {
-        Some(Ok(filter)) => super::may_subscribe(&shared.mqtt, caller, None, &filter) == Decision::Allow,
-        Some(Err(_)) => return Decision::Deny,
-        None => matches!(caller.identity.role(), Role::Observer | Role::Operator),
-    };
-    let Some(rules) = rules(shared, caller) else { return decide(native) };
-    let verdict = match topic {
-        Some(topic) => rules.permit.ask(Asked::GetRetainedMessage, Resource::Topic(topic)),
-        None => rules.permit.ask(Asked::ListRetainedMessages, Resource::Everything),
-    };
-    rules.decide(verdict, native)
+/// Whether more of a client's certificate is asked for than was read, so that nothing can be decided about it.
+pub(crate) fn lacks_certificate(shared: &Shared, caller: &Caller) -> bool {
+    caller.certificate.is_none() && grants(shared, caller).is_some_and(|grants| grants.needs_certificate())
 }
 
 impl Rules {
@@ -125,6 +100,20 @@ impl Rules {
             Verdict::Allowed => true,
             Verdict::Silent => native && self.permit.grants().includes_default,
         })
+    }
+
+    /// Decides over a request about a thing that comes over HTTP; `native` is what holds without policies by name.
+    pub(super) fn may_thing(&self, action: Asked, thing: &ThingName, native: bool) -> Decision {
+        self.decide(self.permit.ask(action, Resource::Thing(thing.as_str())), native)
+    }
+
+    /// Decides over reading the retained message of a topic over HTTP; over listing them when there is none.
+    pub(super) fn may_read_retained(&self, topic: Option<&str>, native: bool) -> Decision {
+        let verdict = match topic {
+            Some(topic) => self.permit.ask(Asked::GetRetainedMessage, Resource::Topic(topic)),
+            None => self.permit.ask(Asked::ListRetainedMessages, Resource::Everything),
+        };
+        self.decide(verdict, native)
     }
 
     /// Decides over a publish.

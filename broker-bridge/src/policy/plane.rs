@@ -7,43 +7,80 @@
 //! | operator | reads all, writes all but Muster's own | none | topics of applications | all of applications | all |
 //! | service | none | none | nothing | none | none |
 //!
+//! A connector to whom an operator granted policies by name is asked by them: the actions of AWS that belong to HTTP, and
+//! those of MQTT for a publish.
+//!
 //! Jobs are what a device says of itself: an operator steers with `muster job`. The shadows that Muster's agent reports
 //! in are evidence of what runs, so nobody but the connector writes them.
 
-use super::{Decision, may_publish, may_subscribe};
+use super::named::Rules;
+use super::{Decision, decide, may_publish, may_subscribe};
 use crate::settings::MqttSettings;
 use muster_bus::Caller;
 use muster_certs::identity::Role;
 use muster_wire::filter::TopicFilter;
-use muster_wire::id::ShadowName;
+use muster_wire::id::{ShadowName, ThingName};
 use muster_wire::plane::Operation;
+use muster_wire::policy::Action as Asked;
 use muster_wire::shadow;
-use muster_wire::topic::{ShadowVerb, Topic};
+use muster_wire::topic::{JobsVerb, ShadowVerb, Topic};
 
 /// Decides over one operation of one client.
-pub(crate) fn may_operate(settings: &MqttSettings, caller: &Caller, operation: &Operation) -> Decision {
-    let allowed = match caller.identity.role() {
-        Role::Connector => connector(settings, caller, operation),
+pub(crate) fn may_operate(
+    settings: &MqttSettings,
+    caller: &Caller,
+    rules: Option<&Rules>,
+    operation: &Operation,
+) -> Decision {
+    decide(match caller.identity.role() {
+        Role::Connector => connector(settings, caller, rules, operation),
         Role::Observer => reads(settings, caller, operation),
         Role::Operator => reads(settings, caller, operation) || operates(settings, caller, operation),
         Role::Service => false,
-    };
-    if allowed { Decision::Allow } else { Decision::Deny }
+    })
 }
 
-fn connector(settings: &MqttSettings, caller: &Caller, operation: &Operation) -> bool {
+fn connector(settings: &MqttSettings, caller: &Caller, rules: Option<&Rules>, operation: &Operation) -> bool {
+    let of_thing = |thing: &ThingName, action| {
+        let own = thing.as_str() == caller.identity.name();
+        rules.map_or(own, |rules| rules.may_thing(action, thing, own) == Decision::Allow)
+    };
     match operation {
-        Operation::Shadow { thing, .. } | Operation::Shadows { thing, .. } | Operation::Jobs { thing, .. } => {
-            thing.as_str() == caller.identity.name()
+        Operation::Shadow { thing, verb, .. } => of_thing(thing, shadow_action(*verb)),
+        Operation::Shadows { thing, .. } => of_thing(thing, Asked::ListNamedShadowsForThing),
+        Operation::Jobs { thing, verb, .. } => of_thing(thing, jobs_action(verb)),
+        Operation::Publish { topic, wish } => publishes(settings, caller, rules, topic, |topic| {
+            !wish.retain || rules.is_none_or(|rules| rules.may_retain(topic) == Decision::Allow)
+        }),
+        Operation::Retained { topic } => {
+            let native = hears(settings, caller, topic);
+            rules.map_or(native, |rules| rules.may_read_retained(Some(topic), native) == Decision::Allow)
         }
-        Operation::Publish { topic, .. } => publishes(settings, caller, topic, |_| true),
-        Operation::Retained { topic } => hears(settings, caller, topic),
+        Operation::RetainedList { .. } => {
+            rules.is_some_and(|rules| rules.may_read_retained(None, false) == Decision::Allow)
+        }
         Operation::Endpoint { .. } => true,
-        Operation::RetainedList { .. }
-        | Operation::Connection { .. }
+        Operation::Connection { .. }
         | Operation::Disconnect { .. }
         | Operation::Subscriptions { .. }
         | Operation::Direct { .. } => false,
+    }
+}
+
+fn shadow_action(verb: ShadowVerb) -> Asked {
+    match verb {
+        ShadowVerb::Get => Asked::GetThingShadow,
+        ShadowVerb::Update => Asked::UpdateThingShadow,
+        ShadowVerb::Delete => Asked::DeleteThingShadow,
+    }
+}
+
+fn jobs_action(verb: &JobsVerb) -> Asked {
+    match verb {
+        JobsVerb::GetPending => Asked::GetPendingJobExecutions,
+        JobsVerb::StartNext => Asked::StartNextPendingJobExecution,
+        JobsVerb::Describe(_) => Asked::DescribeJobExecution,
+        JobsVerb::Update(_) => Asked::UpdateJobExecution,
     }
 }
 
@@ -68,24 +105,31 @@ fn operates(settings: &MqttSettings, caller: &Caller, operation: &Operation) -> 
     match operation {
         Operation::Shadow { shadow, .. } => !is_own(shadow.as_ref()),
         Operation::Publish { topic, .. } => {
-            publishes(settings, caller, topic, |topic| matches!(topic, Topic::Application(_)))
+            publishes(settings, caller, None, topic, |topic| matches!(topic, Topic::Application(_)))
         }
         Operation::Disconnect { .. } => true,
         // A message to one client is a message: it may not pretend to come from the service.
         Operation::Direct { topic, .. } => {
-            publishes(settings, caller, topic, |topic| matches!(topic, Topic::Application(_)))
+            publishes(settings, caller, None, topic, |topic| matches!(topic, Topic::Application(_)))
         }
         _ => false,
     }
 }
 
-fn publishes(settings: &MqttSettings, caller: &Caller, topic: &str, fits: impl FnOnce(&Topic) -> bool) -> bool {
-    Topic::parse(topic).is_ok_and(|topic| fits(&topic) && may_publish(settings, caller, &topic) == Decision::Allow)
+fn publishes(
+    settings: &MqttSettings,
+    caller: &Caller,
+    rules: Option<&Rules>,
+    topic: &str,
+    fits: impl FnOnce(&Topic) -> bool,
+) -> bool {
+    let may = |topic: &Topic| may_publish(settings, caller, rules, topic) == Decision::Allow;
+    Topic::parse(topic).is_ok_and(|topic| fits(&topic) && may(&topic))
 }
 
 fn hears(settings: &MqttSettings, caller: &Caller, topic: &str) -> bool {
     let filter = TopicFilter::new(topic).ok().filter(TopicFilter::is_application);
-    filter.is_some_and(|filter| may_subscribe(settings, caller, &filter) == Decision::Allow)
+    filter.is_some_and(|filter| may_subscribe(settings, caller, None, &filter) == Decision::Allow)
 }
 
 /// Whether a shadow is one that Muster's agent reports in.
@@ -98,6 +142,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use muster_certs::identity::{Fleet, Identity};
+    use muster_wire::policy::{Grants, Policy};
+    use std::sync::Arc;
 
     #[test]
     fn the_data_plane_follows_the_table() {
@@ -107,6 +153,7 @@ mod tests {
             certificate_id: "".into(),
             client_id: "".into(),
             peer: "127.0.0.1".parse().unwrap(),
+            certificate: None,
         });
         for (line, expected) in [
             // operation, then: connector t1, observer, operator, service
@@ -145,8 +192,60 @@ mod tests {
             let (method, uri) = line.split_once(' ').unwrap();
             let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
             let operation = Operation::parse(method, path, query).unwrap();
-            let found = roles.each_ref().map(|who| may_operate(&settings, who, &operation) == Decision::Allow);
+            let found = roles.each_ref().map(|who| may_operate(&settings, who, None, &operation) == Decision::Allow);
             assert_eq!(found, expected, "{line}");
         }
+    }
+    #[test]
+    fn policies_by_name_reach_the_data_plane() {
+        let settings = MqttSettings::default();
+        let caller = Caller {
+            identity: Identity::new(Fleet::new("test").unwrap(), Role::Connector, "gate").unwrap(),
+            certificate_id: "".into(),
+            client_id: "".into(),
+            peer: "127.0.0.1".parse().unwrap(),
+            certificate: None,
+        };
+        let policy = Policy::parse(
+            r#"{"Version":"2012-10-17","Statement":[
+                {"Effect":"Allow","Action":["iot:GetThingShadow","iot:UpdateThingShadow"],"Resource":"thing/line-*"},
+                {"Effect":"Allow","Action":["iot:Publish"],"Resource":"topic/line/*"},
+                {"Effect":"Allow","Action":["iot:ListRetainedMessages"],"Resource":"*"},
+                {"Effect":"Deny","Action":["iot:DeleteThingShadow"],"Resource":"*"}
+            ]}"#,
+        );
+        let grants = Grants {
+            includes_default: true,
+            policies: vec![Arc::new(policy.unwrap())],
+            attributes: Default::default(),
+        };
+        let rules = Rules::new(&settings.application_topics, &caller, Arc::new(grants));
+        for (line, expected) in [
+            ("GET /things/line-1/shadow", true),
+            ("POST /things/line-1/shadow", true),
+            ("DELETE /things/line-1/shadow", false),
+            ("GET /api/things/shadow/ListNamedShadowsForThing/line-1", false),
+            ("GET /things/line-1/jobs", false),
+            ("GET /things/other/shadow", false),
+            // The policy that every connector has, less what another one denies.
+            ("GET /things/gate/shadow", true),
+            ("DELETE /things/gate/shadow", false),
+            ("PUT /things/gate/jobs/$next", true),
+            ("POST /topics/line/x", true),
+            ("POST /topics/app/gate/x", true),
+            ("POST /topics/app/line/x", false),
+            ("GET /retainedMessage", true),
+        ] {
+            let (method, path) = line.split_once(' ').unwrap();
+            let operation = Operation::parse(method, path, "").unwrap();
+            let found = may_operate(&settings, &caller, Some(&rules), &operation) == Decision::Allow;
+            assert_eq!(found, expected, "{line}");
+        }
+        let retain = Operation::parse("POST", "/topics/line/x", "retain=true").unwrap();
+        assert_eq!(
+            may_operate(&settings, &caller, Some(&rules), &retain),
+            Decision::Deny,
+            "RetainPublish is another action"
+        );
     }
 }

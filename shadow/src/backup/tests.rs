@@ -5,7 +5,8 @@ use super::*;
 use crate::records::{TokenRecord, key};
 use crate::store::{Ledgered, MemoryStore, dump};
 use muster_certs::{Fleet, Identity, Role};
-use muster_wire::id::{Sha256Hex, ThingName};
+use muster_wire::admin::KeyPolicy;
+use muster_wire::id::{AccessKeyId, Sha256Hex, ThingName};
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_seconds(seconds)
@@ -63,15 +64,29 @@ fn fleet() -> (Vec<u8>, Ledger) {
     };
     put(&store, &key::token("h"), token);
     put(&store, &key_of(1), certificate(1, CertificateState::Current));
+    put(&store, &key::access_key(&access_key(None).id), access_key(None));
     let mut backup = Vec::new();
     dump::write(&store, &mut backup).unwrap();
 
     put(&store, &key_of(1), certificate(1, revoked_state()));
     put(&store, &key_of(2), certificate(2, CertificateState::Pending));
+    let revoked = access_key(Some(KeyRevoked { at: at(5), by: admin() }));
+    put(&store, &key::access_key(&revoked.id), revoked);
     let off = Lifecycle::Disabled { at: at(6), by: admin(), reason: None };
     put(&store, &key::connector(&name("b")), Connector { lifecycle: off, ..Connector::new(name("b"), admin(), at(0)) });
     put(&store, &key::connector(&name("c")), Connector::new(name("c"), admin(), at(7)));
     (backup, Ledger::read(&path).unwrap())
+}
+
+fn access_key(revoked: Option<KeyRevoked>) -> AccessKey {
+    AccessKey {
+        id: AccessKeyId::new("MSTA").unwrap(),
+        policy: KeyPolicy::Operator,
+        description: None,
+        created_at: at(1),
+        created_by: admin(),
+        revoked,
+    }
 }
 
 fn restored(backup: &[u8]) -> MemoryStore {
@@ -85,7 +100,9 @@ fn the_ledger_has_the_last_word_on_who_may_come_in() {
     let (backup, ledger) = fleet();
     let store = restored(&backup);
     let mended = mend(&store, Some(&ledger), at(10)).unwrap();
-    assert_eq!(mended, Mended { tokens: 1, certificates: 2, connectors: 2, disabled: 0 });
+    assert_eq!(mended, Mended { tokens: 1, certificates: 2, connectors: 2, disabled: 0, keys: 1 });
+    let key = get::<AccessKey>(&store, &key::access_key(&access_key(None).id)).unwrap();
+    assert_eq!(key.revoked.map(|revoked| revoked.at), Some(at(5)), "it was good in the backup");
     assert_eq!(get::<Certificate>(&store, &key_of(1)).unwrap().state, revoked_state());
     assert_eq!(get::<Certificate>(&store, &key_of(2)).unwrap().state, CertificateState::Pending);
     assert_eq!(revoked(&store).unwrap(), 1);
@@ -102,7 +119,9 @@ fn without_a_ledger_no_connector_is_let_in() {
     let (backup, _) = fleet();
     let store = restored(&backup);
     let mended = mend(&store, None, at(10)).unwrap();
-    assert_eq!(mended, Mended { tokens: 1, certificates: 0, connectors: 0, disabled: 2 });
+    assert_eq!(mended, Mended { tokens: 1, certificates: 0, connectors: 0, disabled: 2, keys: 1 });
+    let key = get::<AccessKey>(&store, &key::access_key(&access_key(None).id)).unwrap();
+    assert_eq!(key.revoked.map(|revoked| revoked.at), Some(at(10)), "nobody knows whether it was revoked");
     let connector = get::<Connector>(&store, &key::connector(&name("a"))).unwrap();
     assert!(matches!(connector.lifecycle, Lifecycle::Disabled { reason: Some(why), .. } if why.contains("ledger")));
     // A second time finds nothing to do.
@@ -112,7 +131,7 @@ fn without_a_ledger_no_connector_is_let_in() {
 #[test]
 fn a_record_that_cannot_be_read_is_found() {
     let (backup, _) = fleet();
-    assert_eq!(check_records(backup.as_slice()).unwrap(), (4, Vec::new()));
+    assert_eq!(check_records(backup.as_slice()).unwrap(), (5, Vec::new()));
     assert!(matches!(check_record(key_of(1).as_bytes(), b"\x01junk"), Err(RestoreError::Codec(_))));
     assert!(matches!(check_record(b"?", b""), Err(RestoreError::Key(_))));
 }

@@ -21,8 +21,8 @@ use super::body::{self, BadBody};
 use super::reply::{self, Response};
 use super::upload::drain;
 use crate::counters::count;
-use crate::policy::Decision;
 use crate::policy::plane::may_operate;
+use crate::policy::{Decision, named};
 use bytes::Bytes;
 use fault::{Fault, Kind};
 use hyper::body::Incoming;
@@ -105,8 +105,14 @@ fn allowed(visit: &Visit, caller: &Caller, operation: &Operation) -> Result<(), 
     if let Operation::Publish { topic, .. } | Operation::Direct { topic, .. } = operation {
         message::topic(topic)?;
     }
-    if may_operate(&visit.shared.mqtt, caller, operation) == Decision::Deny {
-        count(&visit.shared.counters.denied);
+    let shared = &visit.shared;
+    if named::lacks_certificate(shared, caller) {
+        info!(identity = %caller.identity, "a policy asks for more of a certificate than was read; connect again with it");
+        return Err(Fault::new(Kind::Forbidden, "Forbidden"));
+    }
+    let rules = named::rules(shared, caller);
+    if may_operate(&shared.mqtt, caller, rules.as_deref(), operation) == Decision::Deny {
+        count(&shared.counters.denied);
         info!(identity = %caller.identity, ?operation, "operation of the data plane denied");
         return Err(Fault::new(Kind::Forbidden, "Forbidden"));
     }

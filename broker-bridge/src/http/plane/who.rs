@@ -78,7 +78,7 @@ pub(super) async fn signed(
     authorization.verify(&signer.secret, &request, services, now).map_err(refused)?;
     visit.is_known();
     let (certificate_id, client_id) = (authorization.key.as_str().into(), "".into());
-    Ok((Caller { identity: signer.identity, certificate_id, client_id, peer }, payload))
+    Ok((Caller { identity: signer.identity, certificate_id, client_id, peer, certificate: None }, payload))
 }
 
 impl From<SignatureError> for Fault {
