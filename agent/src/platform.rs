@@ -29,6 +29,7 @@ pub enum Wish {
     /// That it ends.
     End,
     /// That it reads its settings again.
+    #[cfg_attr(windows, expect(dead_code, reason = "nobody can ask for it there yet"))]
     Reload,
 }
 

@@ -287,7 +287,7 @@ fn variable_of(process: &Process, name: &str) -> Option<String> {
 /// A figure of the volume that holds `path`: the one with the longest mount point above it.
 fn volume(path: &Path, figure: impl Fn(&sysinfo::Disk) -> u64) -> io::Result<u64> {
     let disks = Disks::new_with_refreshed_list().map_err(io::Error::other)?;
-    let holding = disks.list().iter().filter(|disk| path.starts_with(disk.mount_point()));
+    let holding = disks.iter().filter(|disk| path.starts_with(disk.mount_point()));
     let disk = holding.max_by_key(|disk| disk.mount_point().as_os_str().len());
     disk.map(figure).ok_or_else(|| io::ErrorKind::NotFound.into())
 }
