@@ -38,6 +38,8 @@ install) exit 0 ;;
 restart) exit "${STUCK:-0}" ;;
 esac
 [ -z "${REFUSE:-}" ] || exit 1
+# The script is ended while it waits for this program.
+[ -z "${END:-}" ] || { kill "-$END" "$PPID"; exit 1; }
 while [ $# -gt 0 ]; do
     case $1 in
     --prefix) prefix=$2 ;;
@@ -136,6 +138,7 @@ impl Host {
         let host = Self { folder };
         fs::write(host.path("served"), served).unwrap();
         fs::create_dir(host.path("bin")).unwrap();
+        fs::create_dir(host.path("tmp")).unwrap();
         // Whoever runs the tests: the script must not touch the services of this machine.
         for (name, text) in [("bin/curl", CURL), ("bin/id", "#!/bin/sh\necho 1000\n")] {
             fs::write(host.path(name), text).unwrap();
@@ -161,6 +164,7 @@ impl Host {
             command.env_remove(name);
         }
         command.env("CALLS", self.path("calls")).env("SERVED", self.path("served")).envs(case.env.iter().copied());
+        command.env("TMPDIR", self.path("tmp"));
         command.env("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", self.path("bin").display()));
         command.output().unwrap()
     }
@@ -358,6 +362,25 @@ fn a_dry_run_changes_nothing_and_keeps_the_token() {
     assert!(String::from_utf8_lossy(&done.stdout).contains("nothing was changed, and the token is still good"));
     assert!(!host.path("prefix").exists(), "folders are made");
     assert_eq!(host.text("calls"), "", "the agent was called");
+}
+
+#[test]
+fn a_run_that_is_ended_leaves_nothing_and_one_that_is_killed_is_finished_by_the_next() {
+    let host = Host::new(AGENT);
+    let left = || fs::read_dir(host.path("tmp")).unwrap().count();
+    // Signals of a terminal may be ignored where tests run, and what is ignored stays so in a shell.
+    let done = host.run(AGENT, Case { env: &[("END", "TERM")], ..PLAIN });
+    assert_eq!(done.status.code(), Some(143), "{done:?}");
+    assert!(!host.path("prefix").exists() && left() == 0, "something is left behind");
+    let done = host.run(AGENT, Case { env: &[("END", "KILL")], ..PLAIN });
+    assert_eq!(done.status.code(), None, "{done:?}");
+    assert!(host.path("prefix/agent/current/muster-agent").exists() && left() == 1);
+    let done = host.run(AGENT, PLAIN);
+    assert!(done.status.success(), "{done:?}");
+    assert!(String::from_utf8_lossy(&done.stdout).contains("the agent is here already"), "{done:?}");
+    assert!(host.path("prefix/state/identity/cert.pem").exists());
+    // What the killed one could not take away is private to this user; the next one leaves nothing of its own.
+    assert_eq!(left(), 1);
 }
 
 /// What the agent finds before it is enrolled decides, and nothing is left of one that cannot work here.
