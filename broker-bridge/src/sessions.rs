@@ -16,7 +16,7 @@ use muster_wire::limits::SESSIONS_PER_IDENTITY_MAX;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 use tracing::info;
 
 /// People, dashboards and gateways share an identity over more connections than a device does.
@@ -128,6 +128,26 @@ impl Sessions {
     /// Forgets a connection. What it subscribed to is another matter: [`Sessions::forget`].
     pub(crate) fn leave(&self, link: &Arc<Link>) {
         self.by_identity.change(key(link), |links| links.retain(|known| !Arc::ptr_eq(known, link)));
+    }
+
+    /// The connections, and the sessions that wait, with this client id. More than one when several identities use it.
+    pub(crate) fn of_client(&self, client: &str) -> Vec<Arc<Link>> {
+        let found: Mutex<Vec<Arc<Link>>> = Mutex::default();
+        self.by_identity.each(|link| {
+            if &*link.caller.client_id == client {
+                found.lock().unwrap_or_else(PoisonError::into_inner).push(link.clone());
+            }
+        });
+        found.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends a session that waits for its client.
+    pub(crate) fn discard_waiting(&self, shared: &Arc<Shared>, link: &Arc<Link>, says_will: bool) {
+        if !says_will {
+            link.with_kept(|kept| kept.will = None);
+        }
+        self.leave(link);
+        kept::discard(shared, link);
     }
 
     /// A session waits for its client. Returns the oldest waiting ones of its identity that are too many now; `None`

@@ -167,6 +167,58 @@ def endpoint(fleet):
     equal(found, f"{fleet.host}:{fleet.port}")
 
 
+@check("connections: looked at, sent to, ended")
+def connections(fleet):
+    data = Key(fleet, "operator").client(fleet, "iot-data")
+    thing = fleet.thing()
+    will = f"app/{thing}/will"
+    fails("ResourceNotFoundException", 404, data.get_connection, clientId="nobody")
+    fails("ResourceNotFoundException", 404, data.delete_connection, clientId="nobody")
+    watcher = f"watcher-{unique()}"
+    fleet.muster("cert", "issue", "--name", watcher, "--policy", "observer", "--out", str(fleet.work))
+    with Plain(fleet, watcher) as witness:
+        witness.subscribe("$aws/events/presence/disconnected/+")
+        link = Plain(fleet, thing, keep_session=True, will=(will, b"gone", 1))
+        topics = sorted([f"app/{thing}/a", f"app/{thing}/b/+", f"$share/g/app/{thing}/c"])
+        link.subscribe(*topics)
+        found = data.get_connection(clientId=link.client_id, includeSocketInformation=True)
+        equal((found["connected"], found["thingName"], found["cleanSession"], found["keepAliveDuration"]),
+              (True, thing, False, 60))
+        equal((found["clientId"], found["sourceIp"], found["sessionExpiry"]), (link.client_id, "127.0.0.1", 3600))
+        recent(found["connectedSince"] // 1000)
+        first = data.list_subscriptions(clientId=link.client_id, maxResults=2)
+        rest = data.list_subscriptions(clientId=link.client_id, nextToken=first["nextToken"])
+        equal(first["subscriptions"] + rest["subscriptions"], [{"topicFilter": one, "qos": 1} for one in topics])
+        data.send_direct_message(clientId=link.client_id, topic="app/direct", payload=b"hello", contentType="text/plain")
+        message = link.messages.take("the direct message")
+        equal((message.topic, message.payload, message.properties.ContentType), ("app/direct", b"hello", "text/plain"))
+        fails("ForbiddenException", 403, data.send_direct_message, clientId=link.client_id, payload=b"",
+              topic=f"$aws/things/{thing}/jobs/notify")
+        data.delete_connection(clientId=link.client_id)
+        link.lost()
+        event = witness.message(f"$aws/events/presence/disconnected/{link.client_id}")
+        equal((event["disconnectReason"], event["clientInitiatedDisconnect"]), ("API_INITIATED_DISCONNECT", False))
+        # Its session waits: what the client subscribed to is there, and it is not connected.
+        found = data.get_connection(clientId=link.client_id)
+        equal((found["connected"], "sourceIp" in found), (False, False))
+        data.delete_connection(clientId=link.client_id, cleanSession=True)
+        fails("ResourceNotFoundException", 404, data.get_connection, clientId=link.client_id)
+    # Of two wills on one topic only the one that is not prevented is said.
+    with Plain(fleet, thing) as witness:
+        witness.subscribe(will)
+        for prevented in (True, False):
+            said = str(prevented).encode()
+            link = Plain(fleet, thing, will=(will, said, 1))
+            data.delete_connection(clientId=link.client_id, preventWillMessage=prevented)
+            link.lost()
+        equal(witness.messages.take("a will").payload, b"False")
+    observer = Key(fleet, "observer").client(fleet, "iot-data")
+    with Plain(fleet, thing) as link:
+        observer.get_connection(clientId=link.client_id)
+        observer.list_subscriptions(clientId=link.client_id)
+        fails("ForbiddenException", 403, observer.delete_connection, clientId=link.client_id)
+
+
 @check("each policy allows what it says and nothing else")
 def policies(fleet):
     thing, other = fleet.thing(), fleet.thing()

@@ -25,6 +25,8 @@ pub enum DisconnectReason {
     ServerInitiatedDisconnect,
     /// Too slow or too much.
     Throttled,
+    /// Somebody asked for it over the HTTP data plane.
+    ApiInitiatedDisconnect,
 }
 
 /// The payload of a presence event.

@@ -184,6 +184,12 @@ impl Group {
         }
     }
 
+    /// The guarantee that a member was granted.
+    pub(crate) fn granted(&self, link: &Arc<Link>) -> Option<Qos> {
+        let state = self.lock();
+        state.members.iter().find(|member| Arc::ptr_eq(&member.link, link)).map(|member| member.qos)
+    }
+
     fn enlist(&self, link: &Arc<Link>, qos: Qos) {
         let mut state = self.lock();
         match state.members.iter_mut().find(|member| Arc::ptr_eq(&member.link, link)) {

@@ -15,7 +15,7 @@ use crate::policy::named::{self, may_connect};
 use crate::session::connect::{self, Connect, Refused, Why};
 use crate::session::connection::Connection;
 use crate::session::frame::{self, Framed};
-use crate::session::link::Link;
+use crate::session::link::{Connected, Link};
 use crate::session::membership::Membership;
 use crate::session::will::BadWill;
 use crate::sessions::NoEntry;
@@ -251,7 +251,8 @@ async fn admit(
         })?;
     }
     let link = Link::new(Arc::new(caller), shared.next_session(), shared.counters.clone());
-    link.has_connected(attributes);
+    let Connect { keep_alive, clean, .. } = *connect;
+    link.has_connected(Connected { attributes, at: shared.clock.now(), keep_alive, clean });
     link.set_rules(rules);
     let member = Membership::begin(shared, &link, connect).await.map_err(|no_entry| {
         info!(%peer, identity = %link.caller.identity, client = %client_id, ?no_entry, "connect refused");

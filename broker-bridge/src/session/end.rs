@@ -21,6 +21,13 @@ pub(crate) enum End {
     TakenOver,
     /// An operator or the service ended the connection.
     Kicked,
+    /// Somebody who may do so asked for it.
+    Deleted {
+        /// The session goes on without its connection.
+        keeps_session: bool,
+        /// The will is published.
+        says_will: bool,
+    },
     /// The server stops.
     Shutdown,
     /// A QoS 1 message no longer fitted, or the client stopped reading.
@@ -47,7 +54,7 @@ impl End {
             Self::Forbidden => 0x87,
             Self::KeepAlive => 0x8d,
             Self::TakenOver => 0x8e,
-            Self::Kicked => 0x98,
+            Self::Kicked | Self::Deleted { .. } => 0x98,
             Self::Shutdown => 0x8b,
             Self::Throttled => 0x97,
             Self::Failed => 0x80,
@@ -59,14 +66,15 @@ impl End {
         matches!(self, Self::Goodbye | Self::GoodbyeWithWill)
     }
 
-    /// Whether the will is published. Every end but a plain goodbye is one that the client did not want.
+    /// Whether the will is published. Every end but a plain goodbye is one that the client did not want; who deletes
+    /// a connection decides.
     pub(crate) fn says_will(self) -> bool {
-        self != Self::Goodbye
+        !matches!(self, Self::Goodbye | Self::Deleted { says_will: false, .. })
     }
 
     /// Whether a session that outlives its connection outlives this end.
     pub(crate) fn keeps_session(self) -> bool {
-        !matches!(self, Self::Kicked | Self::Shutdown)
+        !matches!(self, Self::Kicked | Self::Deleted { keeps_session: false, .. } | Self::Shutdown)
     }
 
     /// The reason in the presence event.
@@ -79,6 +87,7 @@ impl End {
             Self::KeepAlive => DisconnectReason::MqttKeepAliveTimeout,
             Self::TakenOver => DisconnectReason::DuplicateClientId,
             Self::Kicked | Self::Shutdown => DisconnectReason::ServerInitiatedDisconnect,
+            Self::Deleted { .. } => DisconnectReason::ApiInitiatedDisconnect,
             Self::Throttled => DisconnectReason::Throttled,
             Self::Failed => DisconnectReason::ServerError,
         }

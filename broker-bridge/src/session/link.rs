@@ -14,6 +14,7 @@ use muster_bus::{Answer, Caller, Connection, Message, Outcome, Qos, Tag};
 use muster_wire::filter::{Subscribed, TopicFilter};
 use muster_wire::id::ThingName;
 use muster_wire::policy::ConnectAttributes;
+use muster_wire::time::Timestamp;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::task::{Context, Waker};
@@ -28,10 +29,19 @@ pub(crate) struct Link {
     counters: Arc<Counters>,
     state: Mutex<State>,
     room: Notify,
-    connect: OnceLock<ConnectAttributes>,
+    connect: OnceLock<Connected>,
     /// Whether there are rules: so that the many who have none never ask for the lock.
     has_rules: AtomicBool,
     rules: RwLock<Option<Arc<Rules>>>,
+}
+
+/// What a client said when it connected, and when that was.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Connected {
+    pub(crate) attributes: ConnectAttributes,
+    pub(crate) at: Timestamp,
+    pub(crate) keep_alive: Duration,
+    pub(crate) clean: bool,
 }
 
 #[derive(Default)]
@@ -112,14 +122,18 @@ impl Link {
         })
     }
 
-    /// What was special about its CONNECT.
-    pub(crate) fn has_connected(&self, attributes: ConnectAttributes) {
+    /// What its CONNECT said.
+    pub(crate) fn has_connected(&self, connected: Connected) {
         // Only the first one counts: there is one.
-        let _ = self.connect.set(attributes);
+        let _ = self.connect.set(connected);
+    }
+
+    pub(crate) fn connected(&self) -> Connected {
+        self.connect.get().copied().unwrap_or_default()
     }
 
     pub(crate) fn connect_attributes(&self) -> ConnectAttributes {
-        self.connect.get().copied().unwrap_or_default()
+        self.connected().attributes
     }
 
     /// What was granted to it by name.
@@ -333,6 +347,12 @@ impl Link {
     /// The filters of its own subscriptions.
     pub(crate) fn filters(&self) -> Vec<TopicFilter> {
         self.lock().subscriptions.iter().map(|known| known.filter.clone()).collect()
+    }
+
+    /// Its own subscriptions, each with the guarantee that it was granted.
+    pub(crate) fn granted_filters(&self) -> Vec<(String, Qos)> {
+        let state = self.lock();
+        state.subscriptions.iter().map(|known| (known.filter.to_string(), known.granted.qos)).collect()
     }
 
     /// Its shared subscriptions.

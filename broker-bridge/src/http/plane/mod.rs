@@ -8,6 +8,7 @@
 //! What a request changes is published as if it had come over MQTT; a refusal is told to the requester alone.
 
 mod ask;
+mod connections;
 mod fault;
 mod jobs;
 mod message;
@@ -94,10 +95,14 @@ async fn attempt(
         Operation::Retained { topic } => retained::one(shared, &topic),
         Operation::RetainedList { page } => Ok(retained::list(shared, &page)),
         Operation::Endpoint { kind } => endpoint(&kind, headers),
-        Operation::Connection { .. }
-        | Operation::Disconnect { .. }
-        | Operation::Subscriptions { .. }
-        | Operation::Direct { .. } => Err(Fault::new(Kind::NotFound, "this server does not offer this operation")),
+        Operation::Connection { client, with_socket } => connections::get(shared, &client, with_socket),
+        Operation::Disconnect { client, clean_session, prevent_will } => {
+            connections::delete(shared, &caller, &client, clean_session, prevent_will)
+        }
+        Operation::Subscriptions { client, page } => connections::subscriptions(shared, &client, &page),
+        Operation::Direct { client, topic, wish, confirmation } => {
+            connections::send(shared, &client, topic, wish, confirmation, headers, payload)
+        }
     }
 }
 
