@@ -13,7 +13,7 @@ mod work;
 use crate::brain::record::Record;
 use crate::brain::requests::{ANSWER_DEADLINE, Requests};
 use crate::counter::Counter;
-use crate::hands::http::Endpoint;
+use crate::hands::download::Source;
 use crate::hands::installed::{self, Unit};
 use crate::hands::journal::{self, Journal, JournalError};
 use crate::hands::supervisor::Supervisor;
@@ -48,7 +48,7 @@ pub struct Parts {
     /// Who we are.
     pub thing: ThingName,
     /// Where packages come from.
-    pub server: Endpoint,
+    pub source: Source,
     /// Whose packages are installed.
     pub publisher: PublisherPublicKey,
     /// The clock.
@@ -272,7 +272,7 @@ impl Agent {
             home: component.home.clone(),
             journal: component.journal.clone(),
             supervisor: component.supervisor.clone(),
-            server: self.parts.server.clone(),
+            source: self.parts.source.clone(),
             publisher: self.parts.publisher.clone(),
             clock: self.parts.clock.clone(),
             news: self.news.0.clone(),

@@ -1,6 +1,7 @@
 //! Everything that touches the host: files, processes, packages, the network. Each file does one kind of thing and
 //! decides nothing; the decisions are in [`crate::brain`].
 
+mod blocks;
 pub mod command;
 pub mod download;
 pub mod files;

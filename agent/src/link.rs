@@ -17,7 +17,7 @@ use muster_wire::id::ThingName;
 use muster_wire::limits::{RETRY_BASE, RETRY_CAP};
 use muster_wire::shadow;
 use muster_wire::topic::{JobRef, JobsTopic, JobsVerb, ShadowTopic, ShadowVerb, Topic};
-use session::{Session, SessionError};
+pub use session::{Session, SessionError};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -149,7 +149,7 @@ pub async fn try_once(target: &Target, client_id: &str) -> Result<(), LinkError>
 }
 
 /// Connects as far as the server's yes to CONNECT.
-async fn open(target: &Target, client_id: &str) -> Result<Session<TlsStream<TcpStream>>, LinkError> {
+pub async fn open(target: &Target, client_id: &str) -> Result<Session<TlsStream<TcpStream>>, LinkError> {
     let stream = dial::connect(&target.server, &target.way).await?;
     let stream = dial::secure(stream, &target.server, &target.way, &target.tls).await?;
     Ok(Session::open(stream, client_id, target.heartbeat).await?)

@@ -2,6 +2,7 @@
 
 use crate::agent::{Agent, Ended, Parts};
 use crate::counter::Counter;
+use crate::hands::download::Source;
 use crate::hands::http::Endpoint;
 use crate::identity::Identity;
 use crate::link::{self, QUEUE, Target};
@@ -115,11 +116,16 @@ async fn round(prefix: &Prefix, process: &mut Process) -> Result<Round, Failure>
         tls: identity.tls(&[b"x-amzn-mqtt-ca"])?,
         heartbeat: settings.heartbeat,
     };
+    let source = Source {
+        https: Endpoint { server, way, tls: Some(identity.tls(&[b"http/1.1"])?) },
+        mqtt: Some(Target { counter: None, ..target.clone() }),
+        over: settings.download,
+    };
     let proven = Arc::new(Notify::new());
     let agent = Agent::new(Parts {
         prefix: prefix.clone(),
         thing: identity.name.clone(),
-        server: Endpoint { server, way, tls: Some(identity.tls(&[b"http/1.1"])?) },
+        source,
         publisher: identity.publisher,
         clock: clock.clone(),
         settings: tried.report(),

@@ -4,6 +4,7 @@ mod allow;
 mod proxy;
 mod template;
 
+use crate::hands::download::Over;
 pub use allow::Allow;
 use proxy::said_url;
 pub use proxy::{Environment, Origin, Proxy};
@@ -33,6 +34,8 @@ pub struct Settings {
     pub labels: Vec<Label>,
     /// What the server may do here.
     pub allow: Allow,
+    /// How packages are fetched.
+    pub download: Over,
     /// A log filter.
     pub log_level: String,
     /// How logs are written.
@@ -111,6 +114,12 @@ impl Settings {
                 })
             }
         };
+        let download = file.take("download", Over::Auto, |text| match text {
+            "auto" => Ok(Over::Auto),
+            "https" => Ok(Over::Https),
+            "mqtt" => Ok(Over::Mqtt),
+            _ => Err("must be auto, https or mqtt".to_owned()),
+        });
         let log_level = file.take("log_level", "info".to_owned(), |text| match text {
             "error" | "warn" | "info" | "debug" | "trace" => Ok(text.to_owned()),
             _ => Err("must be one of error, warn, info, debug, trace".to_owned()),
@@ -140,6 +149,7 @@ impl Settings {
             name: name.expect(missing),
             labels,
             allow,
+            download,
             log_level,
             log_format,
             heartbeat,
@@ -253,7 +263,7 @@ mod tests {
         let keys: Vec<&str> = table.keys().map(String::as_str).collect();
         let unknown = check(&keys.iter().map(|key| format!("{key} = 1979-05-27\n")).collect::<String>()).unwrap_err();
         assert!(!unknown.to_string().contains("no setting has this name"), "{unknown}");
-        assert_eq!(keys.len(), 13, "{keys:?}");
+        assert_eq!(keys.len(), 14, "{keys:?}");
     }
 
     #[test]

@@ -2,8 +2,7 @@
 //! and journals every step before it is done.
 
 use crate::brain::upgrade::{Action, Event, Facts, Next, Stage, Step, Upgrade, Verdict, after, next};
-use crate::hands::download::{self, Wanted};
-use crate::hands::http::Endpoint;
+use crate::hands::download::{self, Source, Wanted};
 use crate::hands::installed::{self, Unit};
 use crate::hands::journal::Journal;
 use crate::hands::package::{self, Bounds};
@@ -35,7 +34,7 @@ pub struct Upgrader {
     /// Its supervisor.
     pub supervisor: Supervisor,
     /// Where packages come from.
-    pub server: Endpoint,
+    pub source: Source,
     /// Whose packages are installed.
     pub publisher: PublisherPublicKey,
     /// The clock.
@@ -127,7 +126,7 @@ impl Upgrader {
         };
         let spent = self.clock.now().since(upgrade.accepted_at);
         let left = JOB_TIMEOUT.saturating_sub(AFTER_DOWNLOAD).saturating_sub(spent);
-        download::fetch(&self.server, &wanted, tokio::time::Instant::now() + left).await?;
+        download::fetch(&self.source, &wanted, tokio::time::Instant::now() + left).await?;
         faults::point("upgrade.after_download");
         Ok(())
     }

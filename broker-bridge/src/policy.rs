@@ -2,7 +2,7 @@
 //!
 //! | role | publish | subscribe |
 //! |---|---|---|
-//! | connector | shadow and jobs requests and telemetry of its own thing | shadow and jobs of its own thing |
+//! | connector | shadow, jobs and streams requests and telemetry of its own thing | shadow, jobs and streams of its own thing |
 //! | observer | nothing | `muster/view/…`, `$aws/events/…`, the shadow topics of any thing |
 //! | operator | `muster/op/{verb}` | what an observer may, and `muster/reply/{own client id}/…` |
 //! | service | nothing | nothing |
@@ -106,7 +106,9 @@ fn subscribes(identity: &Identity, client_id: &str, filter: &str) -> bool {
 
 fn within_thing(filter: &str, name: &str) -> bool {
     let rest = filter.strip_prefix("$aws/things/").and_then(|rest| rest.strip_prefix(name));
-    rest.is_some_and(|rest| rest == "/#" || rest.starts_with("/shadow/") || rest.starts_with("/jobs/"))
+    rest.is_some_and(|rest| {
+        rest == "/#" || ["/shadow/", "/jobs/", "/streams/"].iter().any(|part| rest.starts_with(part))
+    })
 }
 
 fn observes(filter: &str) -> bool {

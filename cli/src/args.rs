@@ -10,6 +10,7 @@ mod key;
 mod listing;
 mod policy;
 mod server;
+mod stream;
 mod token;
 mod upgrade;
 
@@ -30,6 +31,7 @@ pub use key::{KeyCommand, KeyCreateArgs, KeyListArgs, KeyRevokeArgs};
 pub use listing::{Column, ConnectorEditArgs, ListingArgs, SortKey};
 pub use policy::{PolicyAddArgs, PolicyAttachArgs, PolicyCommand, PolicyDeleteArgs, PolicyListArgs, PolicyShowArgs};
 pub use server::{DemoArgs, InitArgs, ServeArgs};
+pub use stream::{StreamCommand, StreamCreateArgs, StreamDeleteArgs, StreamListArgs};
 pub use token::{AllowlistArgs, TokenCommand, TokenListArgs, TokenRevokeArgs};
 pub use upgrade::{ActionsArgs, UpgradeArgs, WatchArgs};
 
@@ -80,6 +82,9 @@ pub enum Command {
     /// Make, watch and steer jobs of your own
     #[command(subcommand)]
     Job(JobCommand),
+    /// Offer files that devices fetch over MQTT
+    #[command(subcommand)]
+    Stream(StreamCommand),
     /// Say by policies what connectors may do
     #[command(subcommand)]
     Policy(PolicyCommand),

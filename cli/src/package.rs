@@ -187,6 +187,14 @@ fn executable(metadata: &Metadata) -> bool {
     metadata.is_file()
 }
 
+/// The digest of a file.
+pub fn digest_of(file: &Path) -> io::Result<Sha256Hex> {
+    let mut counted = Counted { inner: io::sink(), digest: Digest::new(&SHA256), size: 0 };
+    io::copy(&mut File::open(file)?, &mut counted)?;
+    let digest = counted.digest.finish();
+    Ok(Sha256Hex::from_bytes(digest.as_ref().try_into().expect("SHA-256 has 32 bytes")))
+}
+
 /// Counts and digests what is written.
 struct Counted<W> {
     inner: W,

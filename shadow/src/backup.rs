@@ -12,7 +12,7 @@ use crate::records::{
     AccessKey, Certificate, CertificateState, Connector, KeyRevoked, Lifecycle, Numbering, Record, StoredAccessKey,
     StoredAction, StoredAttachment, StoredCertificate, StoredComponent, StoredConnector, StoredJob, StoredJobJoined,
     StoredJobRun, StoredJobTemplate, StoredJobThings, StoredNumbering, StoredPolicy, StoredSeen, StoredShadow,
-    StoredTarget, StoredToken, StoredWork, key,
+    StoredStream, StoredTarget, StoredToken, StoredWork, key,
 };
 use crate::store::codec::{self, CodecError};
 use crate::store::dump::{self, DumpError};
@@ -71,6 +71,7 @@ pub fn check_record(key: &[u8], value: &[u8]) -> Result<(), RestoreError> {
         Kind::Policy => as_one::<StoredPolicy>(key, value),
         Kind::Attachment => as_one::<StoredAttachment>(key, value),
         Kind::AccessKey => as_one::<StoredAccessKey>(key, value),
+        Kind::Stream => as_one::<StoredStream>(key, value),
         Kind::Meta => match parsed.parts.first().map(String::as_str) {
             Some("seen") => as_one::<StoredSeen>(key, value),
             Some("work") => as_one::<StoredWork>(key, value),

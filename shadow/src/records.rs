@@ -20,9 +20,11 @@ use crate::store::{Key, Kind};
 
 mod job;
 mod policy;
+mod stream;
 
 pub use job::{Job, JobJoined, JobTemplate, JobThings};
 pub use policy::{Attachment, PolicyRecord};
+pub use stream::{Stream, StreamFile};
 
 /// A registered connector. Written by the fleet's worker alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -402,6 +404,8 @@ versioned! {
     StoredAttachment(Attachment),
     /// An access key as it is stored.
     StoredAccessKey(AccessKey),
+    /// A stream as it is stored.
+    StoredStream(Stream),
     /// A link's history as it is stored.
     StoredSeen(Seen),
     /// A connector's work as it is stored.
@@ -427,6 +431,7 @@ pub mod key {
     use super::{AccessKeyId, ComponentName, JobId, Key, Kind, Sha256Hex, ThingName, Version};
     use muster_wire::id::{JobTemplateId, ShadowName};
     use muster_wire::policy::PolicyName;
+    use muster_wire::stream::StreamId;
 
     /// The prefix of all shadows of a thing.
     #[must_use]
@@ -474,6 +479,12 @@ pub mod key {
     #[must_use]
     pub fn access_key(id: &AccessKeyId) -> Key {
         Key::new(Kind::AccessKey).part(id)
+    }
+
+    /// A stream.
+    #[must_use]
+    pub fn stream(id: &StreamId) -> Key {
+        Key::new(Kind::Stream).part(id)
     }
 
     /// An intent.

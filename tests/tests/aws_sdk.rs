@@ -159,6 +159,16 @@ fn the_data_plane_serves_boto3_with_access_keys() {
 }
 
 #[test]
+fn files_come_over_mqtt_3() {
+    run("streams.py", Mqtt::V3, 12);
+}
+
+#[test]
+fn files_come_over_mqtt_5() {
+    run("streams.py", Mqtt::V5, 12);
+}
+
+#[test]
 fn the_sdk_comes_back_to_a_killed_server_over_mqtt_3() {
     run_over_a_restart(Mqtt::V3);
 }

@@ -14,6 +14,7 @@ mod key;
 mod lifecycle;
 mod policy;
 mod selector;
+mod stream;
 mod token;
 mod upgrade;
 
@@ -39,6 +40,7 @@ pub use policy::{
     AddPolicy, AttachPolicy, AttachedPolicy, ListPolicies, NamePolicy, PolicyList, PolicyView, ShownPolicy,
 };
 pub use selector::{ComponentTest, NotLasting, Pattern, Selector, SelectorError, Term, Test};
+pub use stream::{CreateStream, ListStreams, NameStream, StreamFileOf, StreamList, StreamSource, StreamView};
 pub use token::{ListTokens, RevokeToken, RevokedToken, TokenList, TokenState, TokenView};
 pub use upgrade::{ActionList, ListActions, Upgrade, UpgradeStarted};
 
@@ -152,6 +154,12 @@ verbs! {
     KeyList = "key-list",
     /// Takes an access key back: [`RevokeKey`] to [`KeyView`].
     KeyRevoke = "key-revoke",
+    /// Makes or replaces a stream: [`CreateStream`] to [`StreamView`].
+    StreamCreate = "stream-create",
+    /// Lists streams: [`ListStreams`] to [`StreamList`].
+    StreamList = "stream-list",
+    /// Deletes a stream: [`NameStream`] to [`StreamView`].
+    StreamDelete = "stream-delete",
     /// Writes all records down for a backup: [`TakeSnapshot`] to [`SnapshotTaken`].
     Snapshot = "snapshot",
 }

@@ -21,6 +21,7 @@ pub mod proxy;
 pub mod rejection;
 pub mod settings;
 pub mod shadow;
+pub mod stream;
 pub mod telemetry;
 pub mod time;
 pub mod topic;

@@ -213,3 +213,21 @@ pub const PLANE_DIRECT_TIMEOUT_MAX: Duration = Duration::from_secs(15);
 pub const SIGNATURE_SKEW_MAX: Duration = Duration::from_secs(5 * 60);
 /// Access keys, revoked ones included. Past it the oldest revoked one is forgotten for each new one.
 pub const ACCESS_KEYS_MAX: usize = 500;
+
+/// Shortest block of a stream. AWS IoT Core's figure, as the next three.
+pub const STREAM_BLOCK_BYTES_MIN: u32 = 256;
+/// Longest block of a stream. In JSON it must fit a message as base64, and is shorter.
+pub const STREAM_BLOCK_BYTES_MAX: u32 = 128 * 1024;
+/// Largest offset and count of blocks in a request.
+pub const STREAM_BLOCKS_MAX: u64 = 98_304;
+/// Longest bitmap in a request: so many bits as there may be blocks.
+pub const STREAM_BITMAP_BYTES_MAX: usize = 12_288;
+/// Bytes of a file that one request brings. AWS IoT Core's figure; eight such answers fit the queue of a connection.
+pub const STREAM_BYTES_PER_REQUEST_MAX: u32 = 128 * 1024;
+const _: () = assert!(STREAM_BYTES_PER_REQUEST_MAX as usize * 4 < OUTBOX_BYTES_MAX);
+/// Files of one stream. AWS IoT Core's figure.
+pub const STREAM_FILES_MAX: usize = 50;
+/// Streams that operators made. Each is held in memory.
+pub const STREAMS_MAX: usize = 1000;
+/// Requests that wait for the thread that reads files; past it devices are refused.
+pub const STREAM_REQUESTS_WAITING_MAX: usize = 1024;

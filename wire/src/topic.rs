@@ -6,6 +6,7 @@
 //! $aws/things/{thing}/jobs/{get|start-next}[/{accepted|rejected}]
 //! $aws/things/{thing}/jobs/{job|$next}/{get|update}[/{accepted|rejected}]
 //! $aws/things/{thing}/jobs/{notify|notify-next}
+//! $aws/things/{thing}/streams/{stream}/{describe|get|description|data|rejected}/{json|cbor}
 //! $aws/events/presence/{connected|disconnected}/{client}
 //! $aws/events/{job|jobExecution}/{job}/{event}
 //! muster/things/{thing}/telemetry/{kind}
@@ -15,8 +16,10 @@
 //! ```
 //! Source: the AWS IoT reserved topics, and the design's "On the wire".
 
+use crate::codec::Encoding;
 use crate::id::{JobId, NameError, ShadowName, ThingName};
 use crate::limits::{TOPIC_BYTES_MAX, TOPIC_SLASHES_MAX};
+use crate::stream::StreamId;
 use std::fmt;
 
 /// One topic of the service.
@@ -37,6 +40,17 @@ pub enum Topic {
         thing: ThingName,
         /// What is said.
         verb: JobsTopic,
+    },
+    /// Files that a thing fetches.
+    Stream {
+        /// Who fetches.
+        thing: ThingName,
+        /// Which stream.
+        stream: StreamId,
+        /// What is said.
+        verb: StreamTopic,
+        /// How the payload is written.
+        encoding: Encoding,
     },
     /// Measurements of a thing's host.
     Telemetry {
@@ -109,6 +123,55 @@ pub(crate) fn first_level(text: &str) -> &str {
 /// Whether topics with this first level belong to the user.
 pub(crate) fn is_application_level(first: &str) -> bool {
     !first.is_empty() && !first.starts_with('$') && first != "muster"
+}
+
+/// A request about a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StreamVerb {
+    /// What it has.
+    Describe,
+    /// Some of its blocks.
+    Get,
+}
+
+/// What is said about a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StreamTopic {
+    /// The device asks.
+    Request(StreamVerb),
+    /// What the stream has.
+    Description,
+    /// A block.
+    Data,
+    /// The request is refused.
+    Rejected,
+}
+
+impl StreamTopic {
+    const ALL: [Self; 5] = [
+        Self::Request(StreamVerb::Describe),
+        Self::Request(StreamVerb::Get),
+        Self::Description,
+        Self::Data,
+        Self::Rejected,
+    ];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Request(StreamVerb::Describe) => "describe",
+            Self::Request(StreamVerb::Get) => "get",
+            Self::Description => "description",
+            Self::Data => "data",
+            Self::Rejected => "rejected",
+        }
+    }
+}
+
+const fn encoding_name(encoding: Encoding) -> &'static str {
+    match encoding {
+        Encoding::Json => "json",
+        Encoding::Cbor => "cbor",
+    }
 }
 
 /// A request about a shadow.
@@ -254,6 +317,13 @@ impl Topic {
                     None => Err(TopicError::UnknownJobsApi { thing, topic: text.to_owned() }),
                 }
             }
+            ["$aws", "things", thing, "streams", stream, verb, encoding] => {
+                let verb = StreamTopic::ALL.into_iter().find(|known| known.as_str() == *verb).ok_or_else(unknown)?;
+                let encodings = [Encoding::Json, Encoding::Cbor];
+                let encoding = encodings.into_iter().find(|known| encoding_name(*known) == *encoding);
+                let encoding = encoding.ok_or_else(unknown)?;
+                Ok(Self::Stream { thing: ThingName::new(thing)?, stream: StreamId::new(stream)?, verb, encoding })
+            }
             ["$aws", "events", "presence", event, client] if !client.is_empty() => {
                 let event = match *event {
                     "connected" => PresenceEvent::Connected,
@@ -288,7 +358,10 @@ impl Topic {
     #[must_use]
     pub fn thing(&self) -> Option<&ThingName> {
         match self {
-            Self::Shadow { thing, .. } | Self::Jobs { thing, .. } | Self::Telemetry { thing, .. } => Some(thing),
+            Self::Shadow { thing, .. }
+            | Self::Jobs { thing, .. }
+            | Self::Stream { thing, .. }
+            | Self::Telemetry { thing, .. } => Some(thing),
             Self::View(ViewTopic::Connector(thing) | ViewTopic::Metrics(thing)) => Some(thing),
             Self::View(ViewTopic::Actions)
             | Self::Application(_)
@@ -306,6 +379,7 @@ impl Topic {
         match self {
             Self::Shadow { verb, .. } => matches!(verb, ShadowTopic::Request(_)),
             Self::Jobs { verb, .. } => matches!(verb, JobsTopic::Request(_)),
+            Self::Stream { verb, .. } => matches!(verb, StreamTopic::Request(_)),
             Self::Telemetry { .. } | Self::Operator { .. } | Self::Application(_) => true,
             Self::Reply { .. }
             | Self::Presence { .. }
@@ -327,6 +401,9 @@ impl fmt::Display for Topic {
                 write!(f, "/{verb}")
             }
             Self::Jobs { thing, verb } => write!(f, "$aws/things/{thing}/jobs/{verb}"),
+            Self::Stream { thing, stream, verb, encoding } => {
+                write!(f, "$aws/things/{thing}/streams/{stream}/{}/{}", verb.as_str(), encoding_name(*encoding))
+            }
             Self::Telemetry { thing, kind: TelemetryKind::Host } => write!(f, "muster/things/{thing}/telemetry/host"),
             Self::Operator { verb } => write!(f, "muster/op/{verb}"),
             Self::Reply { rest } => write!(f, "muster/reply/{rest}"),

@@ -15,6 +15,7 @@ use muster_wire::presence::*;
 use muster_wire::rejection::*;
 use muster_wire::settings::SettingsReport;
 use muster_wire::shadow::*;
+use muster_wire::stream::StreamId;
 use muster_wire::telemetry::HostTelemetry;
 use muster_wire::time::Timestamp;
 use muster_wire::view::*;
@@ -291,6 +292,29 @@ fn the_requests_and_answers_of_operators() {
             link_history: vec![LinkEvent { at: at(1), up: true }],
         }),
     );
+    let stream = StreamId::new("firmware").unwrap();
+    let package = ComponentVersion { name: component(), version: version("1.1") };
+    let create = CreateStream {
+        stream: stream.clone(),
+        description: "for line 4".into(),
+        files: vec![
+            StreamSource::File { sha256: digest(0xcd), name: "image.bin".into() },
+            StreamSource::Component(package),
+        ],
+        replace: true,
+    };
+    pin("op-stream-create", &create);
+    pin("op-stream-name", &NameStream { stream: stream.clone() });
+    pin("op-stream-list", &ListStreams { after: Some(stream.clone()) });
+    let view = StreamView {
+        stream: stream.clone(),
+        version: 2,
+        description: "for line 4".into(),
+        files: vec![StreamFileOf { file: 0, name: "image.bin".into(), size: 5_000, sha256: digest(0xcd) }],
+        by: PersonName::new("admin").unwrap(),
+        at: at(0),
+    };
+    pin("op-stream-listed", &Reply::Ok(StreamList { streams: vec![view], next: Some(stream) }));
     let policy = PolicyName::new("line-gateway").unwrap();
     let view = PolicyView {
         name: policy.clone(),

@@ -1,8 +1,10 @@
-//! Fetches a package over HTTPS, resumes where an earlier try ended, and checks what arrived.
+//! Fetches a package over HTTPS or MQTT, resumes where an earlier try ended, and checks what arrived.
 
+use super::blocks;
 use super::http::{Endpoint, HttpError, get};
 use super::process::sha256;
 use crate::dial::DialError;
+use crate::link::Target;
 use crate::platform;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -17,6 +19,39 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tracing::{info, warn};
+
+/// Where packages come from.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The server, for HTTPS.
+    pub https: Endpoint,
+    /// The same, for MQTT.
+    pub mqtt: Option<Target>,
+    /// Which of the two.
+    pub over: Over,
+}
+
+/// How packages are fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// Over HTTPS; over MQTT as long as that brings nothing.
+    Auto,
+    /// Over HTTPS.
+    Https,
+    /// Over MQTT.
+    Mqtt,
+}
+
+impl Over {
+    /// What the next try takes after one that broke off, and whether it brought anything.
+    fn next(self, is_mqtt: bool, progress: bool) -> bool {
+        match self {
+            Self::Auto => is_mqtt == progress,
+            Self::Https => false,
+            Self::Mqtt => true,
+        }
+    }
+}
 
 /// What to fetch.
 #[derive(Clone, Debug)]
@@ -36,7 +71,7 @@ const STALL_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Why one try ended.
 #[derive(Debug)]
-enum Trouble {
+pub(super) enum Trouble {
     /// Another try may do better.
     Passing(String),
     /// No try will.
@@ -44,18 +79,21 @@ enum Trouble {
 }
 
 /// Fetches the package, trying again until `deadline`. When this returns, the file is whole, right and durable.
-pub async fn fetch(server: &Endpoint, wanted: &Wanted, deadline: tokio::time::Instant) -> Result<(), String> {
+pub async fn fetch(source: &Source, wanted: &Wanted, deadline: tokio::time::Instant) -> Result<(), String> {
     let mut backoff = Backoff::new(RETRY_BASE, RETRY_CAP);
+    let mut is_mqtt = source.over == Over::Mqtt;
     loop {
         let had = length(&wanted.part);
-        let why = match attempt(server, wanted).await {
+        let why = match attempt(source, is_mqtt, wanted).await {
             Ok(()) => return Ok(()),
             Err(Trouble::Lasting(why)) => return Err(why),
             Err(Trouble::Passing(why)) => why,
         };
-        if length(&wanted.part) > had {
+        let progress = length(&wanted.part) > had;
+        if progress {
             backoff.reset();
         }
+        is_mqtt = source.over.next(is_mqtt, progress);
         let wait = backoff.next(ids::random_fraction());
         if tokio::time::Instant::now() + wait >= deadline {
             return Err(format!("the package was not fetched in time: {why}"));
@@ -65,13 +103,19 @@ pub async fn fetch(server: &Endpoint, wanted: &Wanted, deadline: tokio::time::In
     }
 }
 
-async fn attempt(server: &Endpoint, wanted: &Wanted) -> Result<(), Trouble> {
+async fn attempt(source: &Source, is_mqtt: bool, wanted: &Wanted) -> Result<(), Trouble> {
     let mut have = length(&wanted.part);
     if have > wanted.size {
         discard(&wanted.part);
         have = 0;
     }
-    if have < wanted.size {
+    if have < wanted.size
+        && is_mqtt
+        && let Some(target) = &source.mqtt
+    {
+        blocks::fetch(target, wanted, have).await?;
+    } else if have < wanted.size {
+        let server = &source.https;
         let lasting = |error: hyper::http::Error| Trouble::Lasting(format!("cannot ask for {}: {error}", wanted.path));
         let mut request = get(&server.server.to_string(), &wanted.path).map_err(lasting)?;
         if have > 0 {
@@ -149,7 +193,7 @@ fn continues_at(answer: &Response<Incoming>, have: u64) -> bool {
     range.is_some_and(|range| range.starts_with(&format!("bytes {have}-")))
 }
 
-fn open(part: &Path, have: u64) -> io::Result<File> {
+pub(super) fn open(part: &Path, have: u64) -> io::Result<File> {
     if let Some(folder) = part.parent() {
         fs::create_dir_all(folder)?;
     }
@@ -163,7 +207,7 @@ fn open(part: &Path, have: u64) -> io::Result<File> {
     options.open(part)
 }
 
-fn write_failed(error: io::Error, wanted: &Wanted) -> Trouble {
+pub(super) fn write_failed(error: io::Error, wanted: &Wanted) -> Trouble {
     discard(&wanted.part);
     if platform::is_disk_full(&error) {
         Trouble::Lasting(format!("disk full: the package of {} bytes does not fit; free some space", wanted.size))

@@ -68,6 +68,9 @@ impl fmt::Display for Template {
              # The components that the server may install and upgrade here; anything else is rejected.\n\
              # allow = [\"*\"]\n\
              \n\
+             # How packages are fetched: https, mqtt, or auto, which is https, and mqtt while https brings nothing.\n\
+             # download = \"auto\"\n\
+             \n\
              # What is logged to standard error: error, warn, info, debug or trace. MUSTER_LOG replaces it.\n\
              # log_level = \"info\"\n\
              \n\

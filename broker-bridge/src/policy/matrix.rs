@@ -100,6 +100,9 @@ const PUBLISHES: &[(&str, &str)] = &[
     ("$aws/things/t1/jobs/$next/get", "+++... ..."),
     ("$aws/things/t1/jobs/j/update", "+++... ..."),
     ("$aws/things/t2/jobs/j/update", ".++... ..."),
+    ("$aws/things/t1/streams/s/describe/json", "++++.. ..."),
+    ("$aws/things/t1/streams/s/get/cbor", "++++.. ..."),
+    ("$aws/things/t2/streams/s/get/cbor", ".++... ..."),
     ("muster/things/t1/telemetry/host", "++++.. ..."),
     ("muster/things/t2/telemetry/host", ".++... ..."),
     ("app/t1/x", "+.++.. .+."),
@@ -119,6 +122,9 @@ const PUBLISHES: &[(&str, &str)] = &[
     ("$aws/things/t1/jobs/j/update/rejected", "...... ..."),
     ("$aws/things/t1/jobs/notify", "...... ..."),
     ("$aws/things/t1/jobs/notify-next", "...... ..."),
+    ("$aws/things/t1/streams/s/description/json", "...... ..."),
+    ("$aws/things/t1/streams/s/data/cbor", "...... ..."),
+    ("$aws/things/t1/streams/s/rejected/json", "...... ..."),
     ("$aws/events/presence/connected/c1", "...... ..."),
     ("$aws/events/job/j/completed", "...... ..."),
     ("$aws/events/jobExecution/j/succeeded", "...... ..."),
@@ -137,6 +143,7 @@ fn every_family_of_topics_has_a_row() {
     let family = |topic: &Topic| match topic {
         Topic::Shadow { .. } => "shadow",
         Topic::Jobs { .. } => "jobs",
+        Topic::Stream { .. } => "streams",
         Topic::Telemetry { .. } => "telemetry",
         Topic::Operator { .. } => "operator",
         Topic::Reply { .. } => "reply",
@@ -147,7 +154,7 @@ fn every_family_of_topics_has_a_row() {
         Topic::Application(_) => "application",
     };
     let found: BTreeSet<&str> = PUBLISHES.iter().map(|(text, _)| family(&Topic::parse(text).unwrap())).collect();
-    assert_eq!(found.len(), 10, "{found:?}");
+    assert_eq!(found.len(), 11, "{found:?}");
 }
 
 #[test]
@@ -158,6 +165,8 @@ fn subscribing_follows_the_matrix() {
         ("$aws/things/t1/shadow/#", "+++++. ++."),
         ("$aws/things/t1/jobs/notify", "++++.. ..."),
         ("$aws/things/t1/jobs/$next/get/+", "++++.. ..."),
+        ("$aws/things/t1/streams/+/data/cbor", "++++.. ..."),
+        ("$aws/things/t2/streams/s/data/json", ".++... ..."),
         ("$aws/things/t1/#", "++++.. ..."),
         ("$aws/things/t1/+/get/accepted", ".++... ..."),
         ("$aws/things/t2/shadow/#", ".++.+. ++."),

@@ -129,7 +129,11 @@ impl Rules {
     fn publishes(&self, topic: &Topic, action: Asked) -> Decision {
         let can_be = matches!(
             topic,
-            Topic::Shadow { .. } | Topic::Jobs { .. } | Topic::Telemetry { .. } | Topic::Application(_)
+            Topic::Shadow { .. }
+                | Topic::Jobs { .. }
+                | Topic::Stream { .. }
+                | Topic::Telemetry { .. }
+                | Topic::Application(_)
         );
         if !can_be || !topic.is_request() {
             return Decision::Deny;

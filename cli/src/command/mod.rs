@@ -19,6 +19,7 @@ mod policy;
 mod restore;
 mod script;
 mod serve;
+mod stream;
 mod token;
 mod upgrade;
 mod watch;
@@ -31,7 +32,7 @@ pub use watch::view_filter;
 
 use crate::args::{
     CertCommand, Command, ComponentCommand, ConnectorCommand, ExecutionCommand, JobCommand, KeyCommand, PolicyCommand,
-    TemplateCommand, TokenCommand,
+    StreamCommand, TemplateCommand, TokenCommand,
 };
 use crate::error::CliError;
 use crate::output::{Output, say_aside};
@@ -84,6 +85,9 @@ pub async fn perform(command: Command) -> ExitCode {
         Command::Job(JobCommand::Template(TemplateCommand::List(args))) => finish(args).await,
         Command::Job(JobCommand::Template(TemplateCommand::Show(args))) => finish(args).await,
         Command::Job(JobCommand::Template(TemplateCommand::Delete(args))) => finish(args).await,
+        Command::Stream(StreamCommand::Create(args)) => finish(args).await,
+        Command::Stream(StreamCommand::List(args)) => finish(args).await,
+        Command::Stream(StreamCommand::Delete(args)) => finish(args).await,
         Command::Policy(PolicyCommand::List(args)) => finish(args).await,
         Command::Policy(PolicyCommand::Show(args)) => finish(args).await,
         Command::Policy(PolicyCommand::Add(args)) => finish(args).await,

@@ -22,12 +22,13 @@ mod lives;
 mod reconcile;
 mod shadows;
 mod sightings;
+mod streams;
 mod timers;
 mod views;
 mod worker;
 
 use crate::admission::Admission;
-use crate::records::{Attachment, Connector, PolicyRecord, Suspicion, Target};
+use crate::records::{Attachment, Connector, PolicyRecord, Stream, Suspicion, Target};
 use crate::store::{Conflict, Store, StoreError, codec::CodecError};
 use fleet::FleetWorker;
 use jobs::live::{Agenda, LiveJobs};
@@ -38,6 +39,7 @@ use muster_wire::admin::AgentDownload;
 use muster_wire::component::PublishedComponent;
 use muster_wire::id::{ComponentName, JobId, ThingName, Version};
 use muster_wire::policy::{PolicyName, PolicyProblems};
+use muster_wire::stream::StreamId;
 use muster_wire::view::ConnectorView;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -108,6 +110,7 @@ struct Shared {
     views: RwLock<BTreeMap<ThingName, ConnectorView>>,
     timers: Timers,
     agenda: Arc<Agenda>,
+    streams: streams::Queue,
     /// The connectors whose identity runs in two places; kept by the things' workers.
     quarantine: RwLock<BTreeMap<ThingName, Suspicion>>,
 }
@@ -123,6 +126,7 @@ struct FleetState {
     jobs: Arc<LiveJobs>,
     policies: BTreeMap<PolicyName, Arc<PolicyRecord>>,
     attachments: BTreeMap<ThingName, Arc<Attachment>>,
+    streams: BTreeMap<StreamId, Arc<Stream>>,
 }
 
 impl FleetState {
@@ -207,6 +211,7 @@ impl Service {
         let fleet = RwLock::new(fleet::load(store.as_ref())?);
         let views = RwLock::default();
         let agenda = Arc::new(Agenda::new(bus.clone()));
+        let (streams, wanted) = streams::queue();
         let shared = Arc::new(Shared {
             store,
             bus,
@@ -216,6 +221,7 @@ impl Service {
             views,
             timers: Timers::default(),
             agenda,
+            streams,
             quarantine: RwLock::default(),
         });
         // Before the door may let anybody in.
@@ -230,6 +236,8 @@ impl Service {
             threads.push(spawn(&shared, format!("partition-{number}"), move || worker.run(inbox))?);
         }
         threads.push(spawn(&shared, "fleet".to_owned(), move || fleet_worker.run(inboxes.fleet))?);
+        let reading = shared.clone();
+        threads.push(spawn(&shared, "streams".to_owned(), move || streams::run(&reading, &wanted))?);
         let ticking = shared.clone();
         let ticker = spawn(&shared, "ticker".to_owned(), move || timers::tick(&ticking))?;
         Ok(Self { shared, threads, ticker })
@@ -239,6 +247,7 @@ impl Service {
     pub fn stop(self) {
         self.shared.timers.stop();
         self.shared.bus.stop();
+        self.shared.streams.stop();
         for thread in self.threads.into_iter().chain([self.ticker]) {
             // A panic was reported by the thread itself.
             let _ = thread.join();

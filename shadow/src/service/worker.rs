@@ -15,7 +15,7 @@ use muster_wire::limits::{COMMIT_BATCH_MAX, INSTALLATION_ID_BYTES_MAX};
 use muster_wire::rejection::Rejection;
 use muster_wire::shadow;
 use muster_wire::telemetry::HostTelemetry;
-use muster_wire::topic::{JobsTopic, ShadowTopic, ShadowVerb, Topic};
+use muster_wire::topic::{JobsTopic, ShadowTopic, ShadowVerb, StreamTopic, Topic};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -198,6 +198,8 @@ impl Worker {
                     touched.insert(thing);
                 }
             }
+            // It changes nothing and may wait for a disk; its answer comes from another thread.
+            Topic::Stream { verb: StreamTopic::Request(_), .. } => self.shared.streams.submit(request),
             Topic::Telemetry { thing, .. } => {
                 match Encoding::of(&request.payload).decode::<HostTelemetry>(&request.payload) {
                     // JSON has no infinity: one would make every listing unreadable.

@@ -49,11 +49,13 @@ pub enum Kind {
     Attachment,
     /// An access key.
     AccessKey,
+    /// A stream of files.
+    Stream,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Connector,
         Self::Token,
         Self::Shadow,
@@ -71,6 +73,7 @@ impl Kind {
         Self::Policy,
         Self::Attachment,
         Self::AccessKey,
+        Self::Stream,
     ];
 
     /// The byte that starts every key of the kind. On disk: never change or reuse one.
@@ -93,6 +96,7 @@ impl Kind {
             Self::Policy => b'y',
             Self::Attachment => b'z',
             Self::AccessKey => b'k',
+            Self::Stream => b'f',
         }
     }
 
@@ -116,6 +120,7 @@ impl Kind {
             Self::Policy => "policy",
             Self::Attachment => "policies of",
             Self::AccessKey => "access key",
+            Self::Stream => "stream",
         }
     }
 }

@@ -42,6 +42,20 @@ fn known_topics_round_trip() {
     check("$aws/things/a/jobs/j-1/update/accepted", &jobs(JobsTopic::Accepted(JobsVerb::Update(job("j-1")))));
     check("$aws/things/a/jobs/notify/update", &jobs(JobsTopic::Request(JobsVerb::Update(job("notify")))));
     check("$aws/things/a/jobs/notify-next", &jobs(JobsTopic::NotifyNext));
+    for (text, verb) in [
+        ("describe", StreamTopic::Request(StreamVerb::Describe)),
+        ("get", StreamTopic::Request(StreamVerb::Get)),
+        ("description", StreamTopic::Description),
+        ("data", StreamTopic::Data),
+        ("rejected", StreamTopic::Rejected),
+    ] {
+        for (end, encoding) in [("json", Encoding::Json), ("cbor", Encoding::Cbor)] {
+            let stream = StreamId::new("s_1").unwrap();
+            let topic = Topic::Stream { thing: thing("a"), stream, verb, encoding };
+            assert_eq!(topic.is_request(), matches!(verb, StreamTopic::Request(_)));
+            check(&format!("$aws/things/a/streams/s_1/{text}/{end}"), &topic);
+        }
+    }
     check("muster/view/connectors/a/metrics", &Topic::View(ViewTopic::Metrics(thing("a"))));
     check("muster/reply/cli-7/x", &Topic::Reply { rest: "cli-7/x".into() });
     check("muster/op/upgrade", &Topic::Operator { verb: crate::admin::Verb::Upgrade });

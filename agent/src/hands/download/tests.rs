@@ -9,8 +9,9 @@ use tokio::net::TcpListener;
 
 const CONTENT: &[u8] = b"0123456789";
 
-fn endpoint(port: u16) -> Endpoint {
-    Endpoint { server: Server { host: "127.0.0.1".into(), port }, way: Way::Direct, tls: None }
+fn source(port: u16) -> Source {
+    let https = Endpoint { server: Server { host: "127.0.0.1".into(), port }, way: Way::Direct, tls: None };
+    Source { https, mqtt: None, over: Over::Https }
 }
 
 struct Bench {
@@ -35,7 +36,7 @@ impl Bench {
     /// Fetches from a server with these answers; returns the result and the requests.
     async fn fetch(&self, answers: &[&str]) -> (Result<(), String>, Vec<String>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let server = endpoint(listener.local_addr().unwrap().port());
+        let server = source(listener.local_addr().unwrap().port());
         let serve = async {
             let mut requests = Vec::new();
             for answer in answers {
@@ -109,7 +110,21 @@ async fn a_full_disk_ends_the_download_and_leaves_nothing() {
 #[tokio::test]
 async fn an_unreachable_server_is_tried_until_the_deadline() {
     let bench = Bench::new();
-    let server = endpoint(1);
+    let server = source(1);
     let result = fetch(&server, &bench.wanted, tokio::time::Instant::now()).await;
     assert!(result.unwrap_err().starts_with("the package was not fetched in time: cannot connect to 127.0.0.1:1"));
+}
+
+#[test]
+fn a_way_that_brings_nothing_is_left_for_the_other() {
+    for (over, is_mqtt, progress, expected) in [
+        (Over::Auto, false, false, true),
+        (Over::Auto, false, true, false),
+        (Over::Auto, true, false, false),
+        (Over::Auto, true, true, true),
+        (Over::Https, false, false, false),
+        (Over::Mqtt, true, false, true),
+    ] {
+        assert_eq!(over.next(is_mqtt, progress), expected, "{over:?} {is_mqtt} {progress}");
+    }
 }

@@ -12,13 +12,14 @@ mod lifecycle;
 pub(super) mod policies;
 mod show;
 mod snapshot;
+mod streams;
 mod tokens;
 mod upgrades;
 
 use super::batch::Batch;
 use super::timers::wake;
 use super::{FleetState, ServiceError, Shared};
-use crate::records::{Attachment, Connector, Numbering, PolicyRecord, Record, Target, key};
+use crate::records::{Attachment, Connector, Numbering, PolicyRecord, Record, Stream, Target, key};
 use crate::store::{Key, Kind, Store, codec};
 use jobs::Courses;
 use muster_bus::{Answer, Inbound, Message, Request};
@@ -50,6 +51,9 @@ pub(super) fn load(store: &dyn Store) -> Result<FleetState, ServiceError> {
     }
     for policy in all::<PolicyRecord>(store, Kind::Policy)? {
         fleet.policies.insert(policy.name.clone(), Arc::new(policy));
+    }
+    for stream in all::<Stream>(store, Kind::Stream)? {
+        fleet.streams.insert(stream.id.clone(), Arc::new(stream));
     }
     for attachment in all::<Attachment>(store, Kind::Attachment)? {
         fleet.attachments.insert(attachment.thing.clone(), Arc::new(attachment));
@@ -213,6 +217,9 @@ impl FleetWorker {
             Verb::KeyCreate => result(self.create_key(read(payload)?, by)?),
             Verb::KeyList => result(self.list_keys(&read(payload)?)),
             Verb::KeyRevoke => result(self.revoke_key(&read(payload)?, by)?),
+            Verb::StreamCreate => result(self.create_stream(read(payload)?, by)?),
+            Verb::StreamList => result(self.list_streams(&read(payload)?)),
+            Verb::StreamDelete => result(self.delete_stream(&read(payload)?, by)?),
             Verb::Snapshot => {
                 let _: TakeSnapshot = read(payload)?;
                 result(self.take_snapshot(by)?)
