@@ -351,7 +351,7 @@ impl<'de> Deserialize<'de> for Blob {
             let text = String::deserialize(deserializer)?;
             return BASE64.decode(text).map(Self).map_err(D::Error::custom);
         }
-        deserializer.deserialize_bytes(Bytes).map(Self)
+        deserializer.deserialize_byte_buf(Bytes).map(Self)
     }
 }
 
@@ -372,7 +372,7 @@ impl<'de> Deserialize<'de> for Bitmap {
                 .map(Self)
                 .ok_or_else(|| D::Error::custom("b is not hexadecimal digits, two for a byte"));
         }
-        deserializer.deserialize_bytes(Bytes).map(Self)
+        deserializer.deserialize_byte_buf(Bytes).map(Self)
     }
 }
 

@@ -98,6 +98,8 @@ fn blocks_are_text_in_json_and_bytes_in_cbor() {
     for encoding in [Encoding::Json, Encoding::Cbor] {
         assert_eq!(encoding.decode::<StreamBlock>(&encoding.encode(&block)).unwrap(), block);
     }
+    let large = StreamBlock { payload: Blob(vec![7; 128 * 1024]), ..block.clone() };
+    assert_eq!(Encoding::Cbor.decode::<StreamBlock>(&Encoding::Cbor.encode(&large)).unwrap(), large);
     assert!(Encoding::Cbor.encode(&block).windows(4).any(|bytes| bytes == [0x43, 0, 255, 7]));
 }
 
