@@ -298,6 +298,18 @@ def tampered(fleet):
     own.refused(403, *bad, "GET", path, None, headers)
 
 
+@check("programs with keys do not share the few connections of strangers")
+def no_strangers(fleet):
+    key, path = Key(fleet, "observer"), "/things/none/shadow"
+    # Of strangers one address has 64.
+    webs = [Web(fleet) for _ in range(80)]
+    for _ in range(2):
+        for web in webs:
+            web.refused(404, "ResourceNotFoundException", "GET", path, None, key.signed(fleet, "GET", path))
+    for web in webs:
+        web.close()
+
+
 @check("another client signs like boto3")
 def urllib_signed(fleet):
     key, thing = Key(fleet, "operator"), fleet.thing()

@@ -155,7 +155,7 @@ fn the_data_plane_serves_devices_with_certificates() {
 
 #[test]
 fn the_data_plane_serves_boto3_with_access_keys() {
-    run("plane_boto3.py", Mqtt::V5, 10);
+    run("plane_boto3.py", Mqtt::V5, 11);
 }
 
 #[test]
