@@ -115,6 +115,8 @@ fn a_disabled_connector_is_out_until_it_is_enabled() {
     assert_eq!(connack(&fleet, &host.credentials(), "alpha"), NOT_AUTHORIZED);
     let shown = fleet.muster(&["connector", "show", "alpha"]).succeeded().stdout;
     assert!(shown.contains("by admin (moves to another rack)"), "{shown}");
+    let told = ["it is disabled since", "by admin: moves to another rack", "`muster connector enable alpha`"];
+    assert!(told.iter().all(|words| shown.contains(words)) && !shown.contains("is it on"), "{shown}");
     fleet.muster(&["connector", "enable", "alpha"]).succeeded();
     let view = online(&fleet, "alpha");
     assert_eq!(view["lifecycle"], json!({ "state": "active" }));
@@ -204,6 +206,10 @@ fn a_copied_state_folder_is_quarantined_and_resolving_leaves_one_usable_place() 
     copy.run();
     let view = wait_for(&fleet, "alpha", "the copy is noticed", "/lifecycle/state", "quarantined");
     assert!(view["lifecycle"]["why"].as_str().unwrap().contains("muster connector resolve alpha"), "{view}");
+    let shown = fleet.muster_json(&["connector", "show", "alpha"]);
+    let found = &shown["findings"][0];
+    assert_eq!(found["about"], "life", "{shown}");
+    assert!(found["next"].as_str().unwrap().contains("--keep-current"), "{shown}");
 
     // Telemetry yes, jobs no.
     fleet.publish("1.0", true);

@@ -258,6 +258,53 @@ fn connectors() {
     book.finish();
 }
 
+/// What a server answers about policies and tokens, and what is wrong with a policy.
+#[test]
+fn access() {
+    let fleet = Fleet::start();
+    let mut book = Book::new("access", &fleet);
+    fleet.enrol("there");
+    let allow = |action: &str, resource: &str| {
+        let statement = json!([{ "Effect": "Allow", "Action": action, "Resource": resource }]);
+        json!({ "Version": "2012-10-17", "Statement": statement }).to_string()
+    };
+    let good = file(&fleet, "good.json", &allow("iot:Connect", "*"));
+    let other = file(&fleet, "other.json", &allow("iot:Subscribe", "*"));
+    let documents = [
+        file(&fleet, "plain", "nothing of use\n"),
+        file(&fleet, "empty.json", "{}"),
+        file(&fleet, "version.json", "{\"Version\": \"2020-01-01\", \"Statement\": []}"),
+        file(&fleet, "effect.json", &allow("iot:Connect", "*").replace("Allow", "Perhaps")),
+        file(&fleet, "action.json", &allow("iot:Explode", "*")),
+        file(&fleet, "resource.json", &allow("iot:Publish", "topic")),
+        file(&fleet, "bad name.json", &allow("iot:Connect", "*")),
+        fleet.root().join("nowhere.json"),
+    ];
+    for document in &documents {
+        book.muster(&["policy", "add", text(document)]);
+    }
+    fleet.muster(&["policy", "add", text(&good)]).succeeded();
+    fleet.muster(&["policy", "attach", "good", "there"]).succeeded();
+    for words in [
+        &["policy", "add", text(&other), "--name", "good"][..],
+        &["policy", "add", text(&good), "--name", "default"],
+        &["policy", "show", "ghost"],
+        &["policy", "delete", "ghost"],
+        &["policy", "delete", "good"],
+        &["policy", "delete", "default"],
+        &["policy", "attach", "ghost", "there"],
+        &["policy", "attach", "good", "ghost"],
+        &["policy", "detach", "good", "ghost"],
+        &["token", "revoke", "ghost"],
+        &["token", "revoke", "there"],
+        &["allowlist", "--static", "--wildcard"],
+        &["allowlist", "--server", "muster"],
+    ] {
+        book.muster(words);
+    }
+    book.finish();
+}
+
 /// What a server answers about components, upgrades and jobs.
 #[test]
 fn work() {
@@ -376,6 +423,8 @@ fn agent() {
         &["status", "--prefix", text(&nowhere)],
         &["reload", "--prefix", text(&nowhere)],
         &["check", "--prefix", text(&nowhere)],
+        &["start", "--prefix", text(&nowhere)],
+        &["restart", "--prefix", text(&nowhere)],
         &["check", "--prefix", text(&prefix), "--before-enrol", "--server", "s", "--ca", text(&ca)],
         &["check", "--prefix", text(&prefix), "--before-enrol", "--server", &server, "--ca", text(&plain)],
         &["check", "--prefix", text(&prefix), "--before-enrol", "--server", &free, "--ca", text(&ca)],
