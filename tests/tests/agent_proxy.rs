@@ -196,6 +196,7 @@ fn a_proxy_that_leads_nowhere_is_taken_back_and_a_good_one_stays() {
     assert!(status.contains("was tried and taken back") && status.contains(&hole), "{status}");
     let shown = fleet.muster(&["connector", "show", "alpha"]).succeeded().stdout;
     assert!(shown.contains("was tried and taken back") && shown.contains(&hole), "{shown}");
+    assert!(shown.starts_with("not as it should be:\nsettings") && shown.contains("agent.toml.refused"), "{shown}");
 
     // Settings that cannot be read change nothing.
     fs::write(settings(&host), "server = 3\n").unwrap();
