@@ -2,7 +2,7 @@
 //!
 //! | role | publish | subscribe |
 //! |---|---|---|
-//! | connector | shadow, jobs and streams requests and telemetry of its own thing | shadow, jobs and streams of its own thing |
+//! | connector | requests about shadow, jobs, streams and certificate, and telemetry, of its own thing | shadow, jobs, streams and certificate of its own thing |
 //! | observer | nothing | `muster/view/…`, `$aws/events/…`, the shadow topics of any thing |
 //! | operator | `muster/op/{verb}` | what an observer may, and `muster/reply/{own client id}/…` |
 //! | service | nothing | nothing |
@@ -105,10 +105,19 @@ fn subscribes(identity: &Identity, client_id: &str, filter: &str) -> bool {
 }
 
 fn within_thing(filter: &str, name: &str) -> bool {
+    if is_about_certificates_of(filter, name) {
+        return true;
+    }
     let rest = filter.strip_prefix("$aws/things/").and_then(|rest| rest.strip_prefix(name));
     rest.is_some_and(|rest| {
         rest == "/#" || ["/shadow/", "/jobs/", "/streams/"].iter().any(|part| rest.starts_with(part))
     })
+}
+
+/// What the agent hears of its own certificates.
+fn is_about_certificates_of(filter: &str, name: &str) -> bool {
+    let rest = filter.strip_prefix("muster/things/").and_then(|rest| rest.strip_prefix(name));
+    rest.is_some_and(|rest| rest.starts_with("/certificate/"))
 }
 
 fn observes(filter: &str) -> bool {
@@ -149,6 +158,11 @@ mod tests {
             ("$aws/things/t1/jobs/$next/get", [true, false, false]),
             ("$aws/things/t1/jobs/j1/update", [true, false, false]),
             ("muster/things/t1/telemetry/host", [true, false, false]),
+            ("muster/things/t1/certificate/renew", [true, false, false]),
+            ("muster/things/t1/certificate/trust", [true, false, false]),
+            ("muster/things/t2/certificate/renew", [false; 3]),
+            ("muster/things/t1/certificate/renew/accepted", [false; 3]),
+            ("muster/things/t1/certificate/notify", [false; 3]),
             ("$aws/things/t2/shadow/update", [false; 3]),
             ("$aws/things/t2/jobs/get", [false; 3]),
             ("$aws/things/t11/shadow/get", [false; 3]),
@@ -218,6 +232,10 @@ mod tests {
             ("muster/reply/+/#", [false; 3]),
             ("muster/reply/#", [false; 3]),
             ("muster/things/t1/telemetry/host", [false; 3]),
+            ("muster/things/t1/certificate/notify", [true, false, false]),
+            ("muster/things/t2/certificate/notify", [false; 3]),
+            ("muster/things/t11/certificate/notify", [false; 3]),
+            ("muster/things/+/certificate/notify", [false; 3]),
             ("#", [false; 3]),
             ("+/#", [false; 3]),
         ];

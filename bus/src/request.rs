@@ -3,6 +3,7 @@
 use crate::message::Message;
 use bytes::Bytes;
 use muster_certs::identity::Identity;
+use muster_wire::certificate::{RecoverRequest, RecoverResponse};
 use muster_wire::enrol::{EnrolRequest, EnrolResponse};
 use muster_wire::id::{JobId, Sha256Hex, ShadowName, ThingName};
 use muster_wire::job::{ExecutionDescription, StatusDetails};
@@ -214,6 +215,15 @@ pub enum Inbound {
         /// Where the answer goes, in the order of the names.
         reply: oneshot::Sender<Result<Vec<ShadowName>, Rejection>>,
     },
+    /// A host whose certificate is not taken any more asks for another one.
+    Recover {
+        /// What it says.
+        request: Box<RecoverRequest>,
+        /// From where.
+        peer: IpAddr,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<RecoverResponse, Rejection>>,
+    },
     /// A job reached a thing.
     Assign(Assign),
     /// An operator's order about one execution.
@@ -231,9 +241,9 @@ impl Inbound {
     #[must_use]
     pub fn thing(&self) -> Option<&ThingName> {
         match self {
-            Self::Request(request) => request.topic.thing(),
+            Self::Request(request) => request.topic.partition(),
             Self::Link(change) => Some(&change.thing),
-            Self::Enrol { .. } | Self::Proven { .. } | Self::Jobs | Self::Stop => None,
+            Self::Enrol { .. } | Self::Recover { .. } | Self::Proven { .. } | Self::Jobs | Self::Stop => None,
             Self::Assign(assign) => Some(&assign.thing),
             Self::Order(order) => Some(&order.thing),
             Self::Wake(thing) | Self::Shadows { thing, .. } => Some(thing),

@@ -1,6 +1,7 @@
 //! The fleet's certificate authority: a P-256 key and a self-signed certificate, kept as two PEM texts.
 //!
-//! One level only (`pathlen:0`): hosts carry the root, leaves hang directly below it, and rotation replaces the root.
+//! Hosts carry the root and leaves hang directly below it. Rotation replaces the root; for the time in which some hosts
+//! know only the old one, the old authority vouches for the new one ([`succession`]), hence `pathlen:1`.
 //! The clock is the caller's: every method takes `now` in Unix seconds.
 //!
 //! Invariants: a leaf never outlives its authority; nothing a request asks for reaches a certificate but its key;
@@ -22,6 +23,8 @@ use crate::certificate::{self, CertificateError};
 use crate::identity::{Fleet, Identity, IdentityError};
 use crate::profile;
 use crate::request::{RequestError, VerifiedRequest};
+
+pub mod succession;
 
 /// A certificate authority that can sign.
 pub struct Authority {
@@ -122,12 +125,12 @@ impl Authority {
     ///
     /// Errors: `Validity`, `Random`, `Make`.
     pub fn create_for(fleet: &Fleet, lifetime: Duration, now: i64) -> Result<Self, AuthorityError> {
-        let subject = format!("Muster fleet CA {fleet}");
+        Self::create_as(format!("Muster fleet CA {fleet}"), fleet, lifetime, now)
+    }
+
+    fn create_as(subject: String, fleet: &Fleet, lifetime: Duration, now: i64) -> Result<Self, AuthorityError> {
         let (not_before, not_after) = validity(lifetime, now)?;
-        let mut params = params(&subject, not_before, not_after)?;
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        params.subject_alt_names = vec![uri(fleet.uri())?];
+        let params = authority_params(&subject, fleet, not_before, not_after, 1)?;
         let (key, certificate) = (|| {
             let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
             let certificate = params.self_signed(&key)?;
@@ -305,10 +308,25 @@ fn params(subject: &str, not_before: i64, not_after: i64) -> Result<CertificateP
     Ok(params)
 }
 
+/// What every certificate of an authority says; `below` is how many authorities may hang under it.
+fn authority_params(
+    subject: &str,
+    fleet: &Fleet,
+    not_before: i64,
+    not_after: i64,
+    below: u8,
+) -> Result<CertificateParams, AuthorityError> {
+    let mut params = params(subject, not_before, not_after)?;
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(below));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.subject_alt_names = vec![uri(fleet.uri())?];
+    Ok(params)
+}
+
 /// From a little before `now` until the lifetime after it, both within what X.509 can write.
 fn validity(lifetime: Duration, now: i64) -> Result<(i64, i64), AuthorityError> {
     let seconds = lifetime.as_secs();
-    let not_before = now.saturating_sub_unsigned(profile::BACKDATE.as_secs());
+    let not_before = now.saturating_sub_unsigned(profile::backdate(lifetime).as_secs());
     let not_after = now.saturating_add_unsigned(seconds);
     if seconds == 0 || not_before < 0 || not_after > YEAR_9999_END {
         return Err(AuthorityError::Validity { seconds, now });

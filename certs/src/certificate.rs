@@ -4,7 +4,9 @@ use aws_lc_rs::digest::{SHA256, digest};
 use muster_wire::policy::{CertificateNames, NameField};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
+use std::net::IpAddr;
 use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 use x509_parser::x509::X509Name;
 
@@ -119,6 +121,31 @@ pub fn first_from_pem(pem: &str) -> Result<CertificateDer<'static>, CertificateE
     Ok(chain_from_pem(pem)?.swap_remove(0))
 }
 
+/// The DNS names and IP addresses of the first certificate of a PEM text: what a server answers to.
+///
+/// Errors: any [`CertificateError`].
+pub fn server_names(pem: &str) -> Result<Vec<String>, CertificateError> {
+    let der = first_from_pem(pem)?;
+    let certificate = parse(&der)?;
+    let names =
+        certificate.subject_alternative_name().map_err(|error| CertificateError::Der { reason: error.to_string() })?;
+    let names = names.map(|extension| extension.value.general_names.as_slice()).unwrap_or_default();
+    Ok(names
+        .iter()
+        .filter_map(|name| match name {
+            GeneralName::DNSName(name) => Some((*name).to_owned()),
+            GeneralName::IPAddress(bytes) => address(bytes),
+            _ => None,
+        })
+        .collect())
+}
+
+fn address(bytes: &[u8]) -> Option<String> {
+    let four = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    let sixteen = <[u8; 16]>::try_from(bytes).map(IpAddr::from);
+    four.or(sixteen).ok().map(|address| address.to_string())
+}
+
 /// Exactly one certificate: bytes after it would be covered by the id but by no signature.
 pub(crate) fn parse(der: &[u8]) -> Result<X509Certificate<'_>, CertificateError> {
     match X509Certificate::from_der(der) {
@@ -126,6 +153,12 @@ pub(crate) fn parse(der: &[u8]) -> Result<X509Certificate<'_>, CertificateError>
         Ok((rest, _)) => Err(CertificateError::Der { reason: format!("{} bytes follow the certificate", rest.len()) }),
         Err(error) => Err(CertificateError::Der { reason: error.to_string() }),
     }
+}
+
+/// Whether the key of `root` signed `leaf`. Nothing else about them is looked at.
+pub(crate) fn is_signed_by(leaf: &[u8], root: &[u8]) -> bool {
+    let (Ok(leaf), Ok(root)) = (parse(leaf), parse(root)) else { return false };
+    leaf.verify_signature(Some(root.public_key())).is_ok()
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {

@@ -1,7 +1,8 @@
 //! Who is who: the fleet's certificate authority, the identities that it vouches for, enrolment tokens, package
 //! signatures, and the TLS settings that hold all of it to account.
 //!
-//! Nothing here reads a clock or opens a socket: time is an argument (Unix seconds), and only [`store`] touches files.
+//! Nothing here reads a clock or opens a socket: time is an argument (Unix seconds), and only [`store`] and [`vault`]
+//! touch files.
 //!
 //! | module | subject |
 //! |---|---|
@@ -15,6 +16,9 @@
 //! | [`signature`] | AWS Signature Version 4: what such a program signs its requests with |
 //! | [`publisher`] | the key that signs packages |
 //! | [`verifier`] | rustls settings for both ends |
+//! | [`renewal`] | when a certificate is renewed |
+//! | [`possession`] | proof that somebody holds the key of a certificate |
+//! | [`vault`] | the authorities of a fleet as files, and their rotation |
 //! | [`store`] | keys and certificates as files |
 //! | [`throwaway`] | an authority in memory, for tests |
 
@@ -23,13 +27,16 @@ pub mod authority;
 pub mod certificate;
 pub mod identity;
 mod key;
+pub mod possession;
 pub mod profile;
 pub mod publisher;
+pub mod renewal;
 pub mod request;
 pub mod signature;
 pub mod store;
 pub mod throwaway;
 pub mod token;
+pub mod vault;
 pub mod verifier;
 
 pub use access_key::{AccessMaster, AccessSecret, access_key_id};
@@ -37,8 +44,9 @@ pub use authority::{Authority, AuthorityError};
 pub use certificate::{CertificateError, CertificateFacts, certificate_id};
 pub use identity::{Fleet, Identity, IdentityError, Role};
 pub use publisher::{PublisherError, PublisherKey, PublisherPublicKey};
-pub use request::{RequestError, csr};
+pub use request::{RequestError, csr, csr_for};
 pub use signature::{Authorization, SignatureError, SignedRequest};
 pub use throwaway::Throwaway;
 pub use token::{Token, TokenError, TokenHash};
-pub use verifier::{VerifierError, client_config, provider, server_config};
+pub use vault::{Vault, VaultError};
+pub use verifier::{TimeSource, VerifierError, client_config, provider, server_config};

@@ -14,14 +14,20 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// a certificate that was made a second ago.
 pub const BACKDATE: Duration = Duration::from_secs(5 * 60);
 
+/// The same for a certificate of this life: of a short one only a tenth, so that half of its life is still ahead.
+pub const fn backdate(lifetime: Duration) -> Duration {
+    let tenth = lifetime.as_secs() / 10;
+    if tenth < BACKDATE.as_secs() { Duration::from_secs(tenth) } else { BACKDATE }
+}
+
 /// The authority itself: longer than the hardware it serves usually lives, because every host carries it.
 pub const AUTHORITY_LIFETIME: Duration = DAY.saturating_mul(3653);
 
 /// Server certificates: 825 days is the longest that Apple's TLS accepts even under a private authority.
 pub const SERVER_LIFETIME: Duration = DAY.saturating_mul(825);
 
-/// Connectors, 30 days: a person renews them with a new script until agents do so at half of the life,
-/// and a stolen disk image is worthless within a month although nothing can be revoked yet.
+/// Connectors, 30 days: agents renew at half of the life, so a host may be off for two weeks without notice; a stolen
+/// disk image is worthless within a month even if nobody revokes its certificate.
 pub const CONNECTOR_LIFETIME: Duration = limits::CERTIFICATE_LIFE;
 
 /// Operators and observers: a person has to fetch a new one by hand, so once a year. Nothing is

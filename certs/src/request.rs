@@ -4,6 +4,7 @@
 //! alternative names, validity) is ignored; only a common name that contradicts the expected one stops it, because
 //! then the request was meant for something else.
 
+use aws_lc_rs::digest::{SHA256, digest};
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ECDSA_P256_SHA256};
 use rustls_pki_types::CertificateSigningRequestDer;
 use rustls_pki_types::pem::PemObject;
@@ -14,6 +15,7 @@ use x509_parser::oid_registry::{
 };
 use x509_parser::prelude::FromDer;
 
+use crate::certificate::hex;
 use crate::key::KeyKind;
 
 /// The largest request that is looked at. One with an 8192-bit RSA key is 4 KB.
@@ -79,19 +81,34 @@ pub enum RequestError {
 pub fn csr(name: &str) -> Result<(String, String), RequestError> {
     let make = || {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-        let mut params = CertificateParams::default();
-        params.distinguished_name = DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, name);
-        let request = params.serialize_request(&key)?.pem()?;
-        Ok((request, key.serialize_pem()))
+        Ok((request_by(name, &key)?, key.serialize_pem()))
     };
     make().map_err(|source| RequestError::Make { name: name.to_owned(), source })
+}
+
+/// Makes a request for a key that is there already, such as one whose answer was lost: PEM.
+///
+/// Errors: [`RequestError::Make`].
+pub fn csr_for(name: &str, key_pem: &str) -> Result<String, RequestError> {
+    let make = || {
+        let key = KeyPair::from_pem(key_pem)?;
+        request_by(name, &key)
+    };
+    make().map_err(|source| RequestError::Make { name: name.to_owned(), source })
+}
+
+fn request_by(name: &str, key: &KeyPair) -> Result<String, rcgen::Error> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.serialize_request(key)?.pem()
 }
 
 /// A request whose signature and key were found good.
 #[derive(Debug)]
 pub struct VerifiedRequest {
     pub(crate) public_key: rcgen::SubjectPublicKeyInfo,
+    key_id: String,
     common_names: Vec<String>,
 }
 
@@ -121,7 +138,13 @@ impl VerifiedRequest {
         // A name in an exotic string type is kept in a form that equals no valid name.
         let common_names = info.subject.iter_common_name();
         let common_names = common_names.map(|name| name.as_str().unwrap_or("(not text)").to_owned()).collect();
-        Ok(Self { public_key, common_names })
+        let key_id = hex(digest(&SHA256, info.subject_pki.raw).as_ref());
+        Ok(Self { public_key, key_id, common_names })
+    }
+
+    /// The id of the public key: 64 hexadecimal digits, the SHA-256 of its SubjectPublicKeyInfo.
+    pub fn key_id(&self) -> &str {
+        &self.key_id
     }
 
     /// The first common name that is not empty.

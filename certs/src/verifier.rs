@@ -7,15 +7,18 @@
 //! server looks at validity ([`crate::CertificateFacts`]) and asks its gate on every connection, resumed or not. Nothing
 //! is revoked yet; the gate is where that belongs.
 
+use std::fmt;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use rustls::client::ClientConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::{NoServerSessionStorage, ServerConfig, VerifierBuilderError, WebPkiClientVerifier};
+use rustls::time_provider::TimeProvider;
 use rustls::version::{TLS12, TLS13};
 use rustls::{CipherSuite, RootCertStore, SupportedProtocolVersion};
-use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{PrivateKeyDer, UnixTime};
 
 use crate::certificate::{self, CertificateError};
 
@@ -44,6 +47,34 @@ pub enum VerifierError {
     /// The library refused the settings.
     #[error("the TLS library refuses these settings")]
     Settings(#[source] rustls::Error),
+}
+
+/// What time it is for the checks of certificates, in Unix seconds. Without it the TLS library asks the machine.
+pub struct TimeSource(Box<dyn Fn() -> i64 + Send + Sync>);
+
+impl TimeSource {
+    /// Asks `now`.
+    pub fn new(now: impl Fn() -> i64 + Send + Sync + 'static) -> Self {
+        Self(Box::new(now))
+    }
+
+    /// For the `time_provider` of TLS settings.
+    pub fn into_provider(self) -> Arc<dyn TimeProvider> {
+        Arc::new(self)
+    }
+}
+
+impl TimeProvider for TimeSource {
+    fn current_time(&self) -> Option<UnixTime> {
+        // Before 1970 no certificate is valid, whatever the second.
+        Some(UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from((self.0)()).unwrap_or(0))))
+    }
+}
+
+impl fmt::Debug for TimeSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TimeSource")
+    }
 }
 
 /// The one cryptography provider of all Muster programs.

@@ -2,6 +2,7 @@
 
 mod add;
 mod backup;
+mod ca;
 mod cert;
 mod component;
 mod connector;
@@ -16,11 +17,14 @@ mod upgrade;
 
 pub use add::{Choice, ConnectorAddArgs, Shell};
 pub use backup::{BackupArgs, RestoreArgs};
-pub use cert::{CertCommand, CertIssueArgs, CertListArgs, CertRevokeArgs};
+pub use ca::{CaCommand, CaRotateArgs, CaStatusArgs};
+pub use cert::{
+    CertCommand, CertIssueArgs, CertListArgs, CertRenewArgs, CertRevokeArgs, CertsCommand, CertsExpiringArgs,
+};
 pub use component::{ComponentCommand, ComponentListArgs, ComponentPublishArgs};
 pub use connector::{
-    ConnectorCommand, ConnectorDisableArgs, ConnectorEnableArgs, ConnectorListArgs, ConnectorRemoveArgs,
-    ConnectorResolveArgs, ConnectorShowArgs,
+    ConnectorApproveArgs, ConnectorCommand, ConnectorDisableArgs, ConnectorEnableArgs, ConnectorListArgs,
+    ConnectorRecoveriesArgs, ConnectorRemoveArgs, ConnectorResolveArgs, ConnectorShowArgs,
 };
 pub use job::{
     ExecutionCancelArgs, ExecutionCommand, ExecutionDeleteArgs, JobAddTargetsArgs, JobCancelArgs, JobCommand,
@@ -94,6 +98,12 @@ pub enum Command {
     /// Make, list and revoke access keys for programs that sign their HTTP requests
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Watch over the certificates of the fleet
+    #[command(subcommand)]
+    Certs(CertsCommand),
+    /// Show the authority of the fleet, and replace it
+    #[command(subcommand)]
+    Ca(CaCommand),
     /// Write the fleet into one file: settings, keys, records, packages
     Backup(BackupArgs),
     /// Make a data folder from a backup, or check one

@@ -5,10 +5,12 @@ use crate::client::Operator;
 use crate::datadir::DataDir;
 use crate::error::CliError;
 use crate::https::Https;
-use muster_certs::{store, verifier};
+use crate::output::say_aside;
+use muster_certs::{CertificateFacts, store, verifier};
 use muster_runtime::clock::Clock;
+use muster_wire::limits::OPERATOR_WARNING;
+use muster_wire::time::Timestamp;
 use std::fmt;
-use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A host and a port, as written `host:port` or `[::1]:port`.
@@ -60,7 +62,21 @@ impl Context {
     ///
     /// Errors: `Local` for unusable files, `Unreachable`.
     pub async fn connect(&self) -> Result<Operator, CliError> {
-        Operator::connect(&self.server()?, &self.credentials()?, self.clock.clone()).await
+        let credentials = self.credentials()?;
+        self.warn_of_end(&credentials);
+        Operator::connect(&self.server()?, &credentials, self.clock.clone()).await
+    }
+
+    /// Says in time that the operator's certificate ends: nobody renews it unasked.
+    fn warn_of_end(&self, credentials: &Credentials) {
+        let Ok(facts) = CertificateFacts::from_pem(&credentials.certificate_pem) else { return };
+        let end = Timestamp::from_seconds(facts.not_after);
+        if self.clock.now().plus(OPERATOR_WARNING) > end {
+            let name = self.operator_name().unwrap_or_default();
+            say_aside(&format!(
+                "muster: the certificate of operator {name} ends {end}; `muster cert renew --as {name}` makes another one"
+            ));
+        }
     }
 
     /// The server over HTTPS. Nothing is connected yet.
@@ -102,23 +118,19 @@ impl Context {
         })
     }
 
-    fn operator_name(&self) -> Result<String, CliError> {
+    /// The name of the operator whose certificate is used.
+    ///
+    /// Errors: `Local` when there is none, or several and none was named.
+    pub fn operator_name(&self) -> Result<String, CliError> {
         if let Some(name) = &self.operator {
             return Ok(name.clone());
         }
-        let folder = self.data.operators();
-        let entries = fs::read_dir(&folder)
-            .map_err(|error| CliError::local_because(format!("cannot look into {}", folder.display()), error))?;
-        let mut names: Vec<String> = entries
-            .flatten()
-            .filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".crt").map(str::to_owned))
-            .collect();
-        names.sort();
+        let names = self.data.operator_names()?;
         match names.as_slice() {
             [only] => Ok(only.clone()),
             [] => Err(CliError::local(format!(
                 "{} holds no operator certificate; make one with `muster cert issue --name admin --policy operator --out {0}`",
-                folder.display()
+                self.data.operators().display()
             ))),
             several if several.iter().any(|name| name == "admin") => Ok("admin".to_owned()),
             several => Err(CliError::local(format!("say which operator you are: --as {}", several.join(" or --as ")))),

@@ -3,7 +3,7 @@
 //! ```text
 //! muster.toml                       settings
 //! server.addr                       where the running server listens; written by `serve`
-//! ca/ca.crt         ca/ca.key       the authority of the fleet
+//! ca/ca.crt         ca/ca.key       the authority of the fleet; while it is replaced, two
 //! server/server.crt server/server.key
 //! server/access.key                 the secrets of access keys follow from it; written by `serve`
 //! publisher/publisher.key           signs packages;  publisher.pub: its public half
@@ -114,6 +114,11 @@ impl DataDir {
         self.root.join("muster.toml")
     }
 
+    /// The folder of the authority, and of the one that follows it.
+    pub fn authority(&self) -> PathBuf {
+        self.root.join("ca")
+    }
+
     /// The certificate of the authority.
     pub fn ca_certificate(&self) -> PathBuf {
         self.root.join("ca/ca.crt")
@@ -158,6 +163,22 @@ impl DataDir {
     pub fn operator(&self, name: &str) -> (PathBuf, PathBuf) {
         let folder = self.operators();
         (folder.join(format!("{name}.crt")), folder.join(format!("{name}.key")))
+    }
+
+    /// The names of the operators whose certificate and key are here, sorted. A certificate without a key, such as the
+    /// authority's that `muster cert issue` adds, is nobody's.
+    pub fn operator_names(&self) -> Result<Vec<String>, CliError> {
+        let folder = self.operators();
+        let entries = fs::read_dir(&folder)
+            .map_err(|error| CliError::local_because(format!("cannot look into {}", folder.display()), error))?;
+        let name = |entry: fs::DirEntry| {
+            let path = entry.path();
+            let name = path.file_name()?.to_str()?.strip_suffix(".crt")?.to_owned();
+            path.with_extension("key").exists().then_some(name)
+        };
+        let mut names: Vec<String> = entries.flatten().filter_map(name).collect();
+        names.sort();
+        Ok(names)
     }
 
     /// The server's store.

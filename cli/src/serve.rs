@@ -1,14 +1,18 @@
 //! `muster serve`: composes the door, the services and the store, and takes them down again in order.
 
+mod certificate;
+mod operators;
+
 use crate::datadir::{DataDir, ServerAddresses};
 use crate::error::CliError;
 use crate::output::say;
 use crate::settings::Settings;
 use aws_lc_rs::digest::{SHA256, digest};
-use muster_broker_bridge::{ALPN, Bridge, BridgeConfig, Gate, Listener, Refusal, Signer};
+use certificate::OwnCertificate;
+use muster_broker_bridge::{Bridge, BridgeConfig, Gate, Listener, Refusal, Signer};
 use muster_bus::{Caller, EmbeddedBus};
 use muster_certs::store::{read_pem, write_secret};
-use muster_certs::{AccessMaster, Authority, Fleet, Identity, Role, server_config};
+use muster_certs::{AccessMaster, Fleet, Identity, Role, Vault};
 use muster_runtime::clock::Clock;
 use muster_runtime::ids::{random_bytes, random_hex};
 use muster_runtime::tasks::{OnExit, TaskGroup};
@@ -21,10 +25,12 @@ use muster_wire::enrol::AGENT_PATH_PREFIX;
 use muster_wire::id::{AccessKeyId, Sha256Hex};
 use muster_wire::limits::{CONNECTIONS_MAX, SHUTDOWN_GRACE};
 use muster_wire::policy::Grants;
+use operators::Operators;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -58,13 +64,24 @@ pub async fn run(options: ServeOptions) -> Result<(), CliError> {
     let (bus, inboxes) = EmbeddedBus::new(PARTITIONS);
     let agent_binary = agent_binary(&settings);
     let admission = Admission::new();
-    let fleet = authority(&data)?.fleet().clone();
+    let vault = vault(&data)?;
+    let fleet = vault.active().fleet().clone();
     let gate = Arc::new(Admitted { admission: admission.clone(), fleet, access_master: access_master(&data)? });
-    let bridge = Bridge::new(bridge_config(&data, &settings, agent_binary.clone(), gate, clock.clone())?, bus.clone())
+    let own = OwnCertificate {
+        data: data.clone(),
+        vault: vault.clone(),
+        life: settings.server_certificate_life,
+        clock: clock.clone(),
+        operators: operators(&data, gate.clone()),
+    };
+    let trust_changed = Arc::new(Notify::new());
+    let bridge = Bridge::new(bridge_config(&own, &settings, agent_binary.clone(), gate)?, bus.clone())
         .map_err(|error| CliError::local_because("cannot open the door", error))?;
     let (first, second) = bind(&bridge, &options, &settings).await?;
 
-    let config = service_config(&data, &settings, agent_binary.as_deref(), admission, stop.clone(), fatal.clone())?;
+    let trust = Trust { vault, changed: trust_changed.clone() };
+    let config =
+        service_config(&data, &settings, agent_binary.as_deref(), admission, trust, stop.clone(), fatal.clone())?;
     let starting = (store.clone(), bus.clone(), clock.clone());
     let service = tokio::task::spawn_blocking(move || {
         let (store, bus, clock) = starting;
@@ -81,6 +98,7 @@ pub async fn run(options: ServeOptions) -> Result<(), CliError> {
     if let Some(second) = second {
         tasks.spawn("second listener", OnExit::StopAll, second.run(stop.clone()));
     }
+    tasks.spawn("own certificate", OnExit::Log, own.keep(bridge.clone(), trust_changed, stop.clone()));
     tasks.spawn("signals", OnExit::StopAll, signals(stop.clone()));
 
     data.write_server_addresses(&ServerAddresses { https: https.to_string(), mqtt: Some(mqtt.to_string()) })?;
@@ -153,25 +171,29 @@ fn access_master(data: &DataDir) -> Result<AccessMaster, CliError> {
     AccessMaster::from_pem(&pem).map_err(|error| unusable(error.into()))
 }
 
+/// The operators of this folder, if they are let in.
+fn operators(data: &DataDir, gate: Arc<Admitted>) -> Operators {
+    Operators::of(data.clone(), Box::new(move |identity, id| gate.admission.admits(identity, id).is_ok()))
+}
+
+/// Who issues certificates, and how the door learns that this, or whom it trusts, has changed.
+struct Trust {
+    vault: Arc<Vault>,
+    changed: Arc<Notify>,
+}
+
 fn bridge_config(
-    data: &DataDir,
+    own: &OwnCertificate,
     settings: &Settings,
     agent_binary: Option<PathBuf>,
     gate: Arc<dyn Gate>,
-    clock: Clock,
 ) -> Result<BridgeConfig, CliError> {
-    let read = |path: PathBuf| {
-        read_pem(&path).map_err(|error| CliError::local_because("cannot load the server's identity", error))
-    };
-    let ca = read(data.ca_certificate())?;
-    let tls = server_config(&read(data.server_chain())?, &read(data.server_key())?, &ca, &ALPN)
-        .map_err(|error| CliError::local_because("the server's certificate is not usable", error))?;
     Ok(BridgeConfig {
-        fleet: authority(data)?.fleet().clone(),
-        tls: Arc::new(tls),
-        artifacts_dir: data.artifacts(),
+        fleet: own.vault.active().fleet().clone(),
+        tls: own.tls()?,
+        artifacts_dir: own.data.artifacts(),
         agent_binary,
-        clock,
+        clock: own.clock.clone(),
         gate,
         mqtt: settings.mqtt.clone(),
     })
@@ -182,6 +204,7 @@ fn service_config(
     settings: &Settings,
     agent_binary: Option<&Path>,
     admission: Arc<Admission>,
+    trust: Trust,
     stop: CancellationToken,
     fatal: Arc<Mutex<Option<String>>>,
 ) -> Result<ServiceConfig, CliError> {
@@ -189,7 +212,9 @@ fn service_config(
         CliError::local_because(format!("cannot read the publisher's key {}", data.publisher_public().display()), error)
     })?;
     Ok(ServiceConfig {
-        authority: authority(data)?,
+        vault: trust.vault,
+        certificate_life: settings.certificate_life,
+        on_trust_change: Box::new(move || trust.changed.notify_one()),
         publisher_key: publisher_key.trim().to_owned(),
         artifacts_dir: data.artifacts(),
         data_dir: data.root().to_owned(),
@@ -205,11 +230,9 @@ fn service_config(
     })
 }
 
-fn authority(data: &DataDir) -> Result<Authority, CliError> {
-    let read =
-        |path: PathBuf| read_pem(&path).map_err(|error| CliError::local_because("cannot load the authority", error));
-    Authority::from_pem(&read(data.ca_certificate())?, &read(data.ca_key())?)
-        .map_err(|error| CliError::local_because("the authority is not usable", error))
+fn vault(data: &DataDir) -> Result<Arc<Vault>, CliError> {
+    let opened = Vault::open(&data.authority());
+    opened.map(Arc::new).map_err(|error| CliError::local_because("the authority is not usable", error))
 }
 
 /// The agent that is offered for download: the one in the settings, or the one beside this program.

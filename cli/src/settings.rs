@@ -3,6 +3,7 @@
 mod mqtt;
 
 use muster_broker_bridge::MqttSettings;
+use muster_certs::profile::SERVER_LIFETIME;
 use muster_runtime::settings::{SettingsError, SettingsFile};
 use muster_runtime::telemetry::LogFormat;
 use muster_wire::limits;
@@ -24,6 +25,10 @@ pub struct Settings {
     pub cache_bytes: u64,
     /// Life of an enrolment token.
     pub enrolment_token_life: Duration,
+    /// Life of the certificates that connectors get.
+    pub certificate_life: Duration,
+    /// Life of the server's own certificate.
+    pub server_certificate_life: Duration,
     /// Log filter.
     pub log_level: String,
     /// How logs are written.
@@ -85,6 +90,23 @@ const SECTIONS: &[(&str, &[Key])] = &[
     ),
     ("mqtt", mqtt::KEYS),
     (
+        "certificates",
+        &[
+            Key {
+                name: "life",
+                help: "Life of a connector's certificate, in seconds, minutes, hours or days: 15s to 398d. The agent renews\n\
+                       it at half of its life. Choose three times the longest time that a host may be off. Example: \"90d\"",
+                default: "\"30d\"",
+            },
+            Key {
+                name: "server_life",
+                help: "Life of the server's own certificate, 15s to 825d. The server renews it at half of its life.\n\
+                       Example: \"90d\"",
+                default: "\"825d\"",
+            },
+        ],
+    ),
+    (
         "log",
         &[
             Key {
@@ -137,6 +159,12 @@ impl Settings {
         let default_minutes = limits::ENROLMENT_TOKEN_LIFE.as_secs() / 60;
         let minutes = file.take("limits.enrolment_token_minutes", default_minutes, |text| number(text, 1, 1440));
         let mqtt = mqtt::take(&mut file);
+        let certificate_life = file.take("certificates.life", limits::CERTIFICATE_LIFE, |text| {
+            life(text, limits::CERTIFICATE_LIFE_MIN, limits::CERTIFICATE_LIFE_MAX)
+        });
+        let server_certificate_life = file.take("certificates.server_life", SERVER_LIFETIME, |text| {
+            life(text, limits::CERTIFICATE_LIFE_MIN, SERVER_LIFETIME)
+        });
         let log_level = file.take("log.level", "info".to_owned(), log_filter);
         let log_format = file.take("log.format", LogFormat::Text, |text| match text {
             "text" => Ok(LogFormat::Text),
@@ -156,6 +184,8 @@ impl Settings {
             cache_bytes: cache_mb * 1024 * 1024,
             enrolment_token_life: Duration::from_secs(minutes * 60),
             mqtt,
+            certificate_life,
+            server_certificate_life,
             log_level,
             log_format,
             agent_binary,
@@ -204,6 +234,27 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 fn number(text: &str, min: u64, max: u64) -> Result<u64, String> {
     let number = text.parse().ok().filter(|number| (min..=max).contains(number));
     number.ok_or_else(|| format!("must be a whole number from {min} to {max}"))
+}
+
+/// A whole number with its unit.
+fn life(text: &str, min: Duration, max: Duration) -> Result<Duration, String> {
+    let wrong = || {
+        format!(
+            "must be a whole number with s, m, h or d behind it, from {} s to {} d",
+            min.as_secs(),
+            max.as_secs() / 86_400
+        )
+    };
+    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(wrong)?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err(wrong()),
+    };
+    let life = number.parse::<u64>().ok().and_then(|number| number.checked_mul(seconds)).map(Duration::from_secs);
+    life.filter(|life| (min..=max).contains(life)).ok_or_else(wrong)
 }
 
 /// Levels, and `part=level` pairs. The log library takes more; a filter that it refuses falls back to `info` loudly.
@@ -279,6 +330,17 @@ settings are not usable (9 problems)
         let error = check("[server]\nlisten = \"0.0.0.0:1\"\nmqtt_listen = \"0.0.0.0:1\"\n").unwrap_err();
         assert!(error.to_string().contains("is the same as server.listen"));
         assert_eq!(check("[server]\nmqtt_listen = \"\"\n").unwrap().mqtt_listen, None);
+    }
+
+    #[test]
+    fn lives_have_a_unit_and_bounds() {
+        for (text, seconds) in [("15s", 15), ("90m", 5400), ("12h", 43_200), ("398d", 398 * 86_400)] {
+            let settings = check(&format!("certificates.life = \"{text}\"")).unwrap();
+            assert_eq!(settings.certificate_life, Duration::from_secs(seconds));
+        }
+        for text in ["", "d", "30", "14s", "399d", "1w", "-1d", "30 d", "9999999999999999999d", "30é"] {
+            assert!(check(&format!("certificates.life = \"{text}\"")).is_err(), "{text}");
+        }
     }
 
     #[test]

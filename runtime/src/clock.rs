@@ -1,5 +1,6 @@
 //! The clock: the one place that asks what time it is.
 
+use crate::faults;
 use muster_wire::time::Timestamp;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -47,7 +48,7 @@ impl Clock {
                     Ok(after) => i64::try_from(after.as_millis()).unwrap_or(i64::MAX),
                     Err(before) => -i64::try_from(before.duration().as_millis()).unwrap_or(i64::MAX),
                 };
-                Timestamp::from_millis(millis)
+                Timestamp::from_millis(millis.saturating_add(faults::clock_error_ms()))
             }
             Source::Fixed(millis) => Timestamp::from_millis(millis.load(Ordering::SeqCst)),
         }

@@ -38,6 +38,22 @@ pub const SETTINGS_POINTS: [&str; 7] = [
     "settings.taken_back",
 ];
 
+/// Every fault point of the agent on the way to another certificate, in the order in which it passes them.
+pub const RENEWAL_POINTS: [&str; 6] = [
+    "renew.key_made",
+    "renew.answered",
+    "renew.certificate_stored",
+    "renew.proven",
+    "renew.before_swap",
+    "renew.swapped",
+];
+
+/// The fault point of the agent between trusting another authority and saying so.
+pub const TRUST_POINTS: [&str; 1] = ["trust.stored"];
+
+/// Every fault point of the server on the way to another certificate of a connector.
+pub const SERVER_RENEWAL_POINTS: [&str; 3] = ["server.renew.issued", "server.prove.before", "server.prove.after"];
+
 /// Dies here when the environment asks for it; nothing at all without the feature.
 #[cfg(not(feature = "faults"))]
 #[inline(always)]
@@ -50,7 +66,8 @@ pub fn point(name: &str) {
 pub fn point(name: &str) {
     use std::sync::atomic::{AtomicU32, Ordering};
     static PASSED: AtomicU32 = AtomicU32::new(0);
-    debug_assert!(POINTS.contains(&name) || SETTINGS_POINTS.contains(&name), "{name} is not listed");
+    let lists: [&[&str]; 5] = [&POINTS, &SETTINGS_POINTS, &RENEWAL_POINTS, &TRUST_POINTS, &SERVER_RENEWAL_POINTS];
+    debug_assert!(lists.iter().any(|list| list.contains(&name)), "{name} is not listed");
     #[expect(clippy::disallowed_methods, reason = "a fault is asked for by the environment")]
     let Ok(wanted) = std::env::var("MUSTER_FAULT") else { return };
     let (wanted, nth) = match wanted.split_once(':') {
@@ -62,4 +79,21 @@ pub fn point(name: &str) {
         let _ = std::process::Command::new("kill").args(["-KILL", &std::process::id().to_string()]).status();
         std::process::abort();
     }
+}
+
+/// By how much the clock of this process is wrong, in milliseconds: nothing without the feature.
+#[cfg(not(feature = "faults"))]
+#[inline(always)]
+pub fn clock_error_ms() -> i64 {
+    0
+}
+
+/// By how much the clock of this process is wrong, in milliseconds: `MUSTER_CLOCK_ERROR_S`, read once.
+#[cfg(feature = "faults")]
+pub fn clock_error_ms() -> i64 {
+    use std::sync::OnceLock;
+    static ERROR: OnceLock<i64> = OnceLock::new();
+    #[expect(clippy::disallowed_methods, reason = "a fault is asked for by the environment")]
+    let read = || std::env::var("MUSTER_CLOCK_ERROR_S").ok()?.parse::<i64>().ok();
+    *ERROR.get_or_init(|| read().unwrap_or(0).saturating_mul(1000))
 }

@@ -317,7 +317,15 @@ mod tests {
     }
 
     fn certificate(byte: u8, identity: Identity, state: CertificateState) -> Certificate {
-        Certificate { id: id(byte), identity: Some(identity), issued_at: Some(at()), not_after: None, state }
+        Certificate {
+            id: id(byte),
+            identity: Some(identity),
+            issued_at: Some(at()),
+            not_after: None,
+            state,
+            issuer: None,
+            key: None,
+        }
     }
 
     #[test]

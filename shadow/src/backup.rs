@@ -11,8 +11,8 @@
 use crate::records::{
     AccessKey, Certificate, CertificateState, Connector, KeyRevoked, Lifecycle, Numbering, Record, StoredAccessKey,
     StoredAction, StoredAttachment, StoredCertificate, StoredComponent, StoredConnector, StoredJob, StoredJobJoined,
-    StoredJobRun, StoredJobTemplate, StoredJobThings, StoredNumbering, StoredPolicy, StoredSeen, StoredShadow,
-    StoredStream, StoredTarget, StoredToken, StoredWork, key,
+    StoredJobRun, StoredJobTemplate, StoredJobThings, StoredNumbering, StoredPolicy, StoredRecovery, StoredSeen,
+    StoredShadow, StoredStream, StoredTarget, StoredToken, StoredWork, key,
 };
 use crate::store::codec::{self, CodecError};
 use crate::store::dump::{self, DumpError};
@@ -75,6 +75,7 @@ pub fn check_record(key: &[u8], value: &[u8]) -> Result<(), RestoreError> {
         Kind::Meta => match parsed.parts.first().map(String::as_str) {
             Some("seen") => as_one::<StoredSeen>(key, value),
             Some("work") => as_one::<StoredWork>(key, value),
+            Some("recovery") => as_one::<StoredRecovery>(key, value),
             Some("numbering") => as_one::<StoredNumbering>(key, value),
             _ => as_one::<serde::de::IgnoredAny>(key, value),
         },
@@ -125,6 +126,10 @@ pub fn mend(store: &dyn Store, ledger: Option<&Ledger>, now: Timestamp) -> Resul
     let mut changes = Changes { store, ops: Vec::new() };
     for (key, _) in store.scan_all(Key::new(Kind::Token).as_bytes())? {
         mended.tokens += 1;
+        changes.add(Op::delete(key, Expect::Any))?;
+    }
+    // A yes to a host of that time is no yes now; it asks again.
+    for (key, _) in store.scan_all(key::recoveries().as_bytes())? {
         changes.add(Op::delete(key, Expect::Any))?;
     }
     for (key, value) in ledger.iter().flat_map(|ledger| &ledger.records) {

@@ -4,7 +4,7 @@ use muster_certs::Identity;
 use muster_model::job::{Run, StoredExecution};
 use muster_model::reconcile::Action;
 use muster_model::shadow::ShadowDoc;
-use muster_wire::admin::{KeyPolicy, LinkEvent, Selector};
+use muster_wire::admin::{KeyPolicy, LinkEvent, Recovery, Selector};
 use muster_wire::component::PublishedComponent;
 use muster_wire::enrol::HostFacts;
 use muster_wire::id::{
@@ -61,6 +61,9 @@ pub struct Connector {
     /// That its agent was told to take itself off the host.
     #[serde(default)]
     pub uninstall: Option<Uninstall>,
+    /// The authorities that its host said to trust.
+    #[serde(default)]
+    pub trusts: Vec<Sha256Hex>,
 }
 
 /// That an agent was told to take itself off its host. The job's document follows from it.
@@ -94,6 +97,7 @@ impl Connector {
             prefix: None,
             wanted: BTreeMap::new(),
             uninstall: None,
+            trusts: Vec::new(),
         }
     }
 
@@ -152,6 +156,12 @@ pub struct Certificate {
     pub not_after: Option<Timestamp>,
     /// What it is good for.
     pub state: CertificateState,
+    /// The authority that issued it; absent in records from before there could be two.
+    #[serde(default)]
+    pub issuer: Option<Sha256Hex>,
+    /// Its public key; absent in records from before keys were compared.
+    #[serde(default)]
+    pub key: Option<Sha256Hex>,
 }
 
 /// What a certificate is good for.
@@ -394,6 +404,8 @@ versioned! {
     StoredJobTemplate(JobTemplate),
     /// A published component as it is stored.
     StoredComponent(PublishedComponent),
+    /// A host that asks to be let in again, as it is stored.
+    StoredRecovery(Recovery),
     /// An action as it is stored.
     StoredAction(Action),
     /// A certificate as it is stored.
@@ -485,6 +497,18 @@ pub mod key {
     #[must_use]
     pub fn stream(id: &StreamId) -> Key {
         Key::new(Kind::Stream).part(id)
+    }
+
+    /// The prefix of all hosts that ask to be let in again.
+    #[must_use]
+    pub fn recoveries() -> Key {
+        Key::new(Kind::Meta).part("recovery")
+    }
+
+    /// A host that asks to be let in again.
+    #[must_use]
+    pub fn recovery(name: &ThingName) -> Key {
+        recoveries().part(name)
     }
 
     /// An intent.

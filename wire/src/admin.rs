@@ -4,6 +4,7 @@
 //! the requesting connection alone. Who asks is the identity of the connection; no payload says it.
 
 mod backup;
+mod ca;
 mod cert;
 mod component;
 mod connector;
@@ -13,12 +14,14 @@ mod job;
 mod key;
 mod lifecycle;
 mod policy;
+mod recovery;
 mod selector;
 mod stream;
 mod token;
 mod upgrade;
 
 pub use backup::{SnapshotTaken, TakeSnapshot};
+pub use ca::{CaPhase, CaRoot, CaStatus, LEFT_BEHIND_SHOWN_MAX, RotateCa, ShowCa};
 pub use cert::{CertificateList, CertificateStatus, CertificateView, ListCertificates, RevokeCertificate};
 pub use component::{ComponentList, ComponentVersion, ListComponents, PublishComponent};
 pub use connector::{
@@ -38,6 +41,9 @@ pub use lifecycle::{
 };
 pub use policy::{
     AddPolicy, AttachPolicy, AttachedPolicy, ListPolicies, NamePolicy, PolicyList, PolicyView, ShownPolicy,
+};
+pub use recovery::{
+    ApproveRecovery, ExpiringCertificate, ExpiringList, ListExpiring, ListRecoveries, Recovery, RecoveryList,
 };
 pub use selector::{ComponentTest, NotLasting, Pattern, Selector, SelectorError, Term, Test};
 pub use stream::{CreateStream, ListStreams, NameStream, StreamFileOf, StreamList, StreamSource, StreamView};
@@ -108,6 +114,16 @@ verbs! {
     CertRevoke = "cert-revoke",
     /// Lists certificates: [`ListCertificates`] to [`CertificateList`].
     CertList = "cert-list",
+    /// Shows the authority and its rotation: [`ShowCa`] to [`CaStatus`].
+    CaStatus = "ca-status",
+    /// Takes the rotation of the authority one phase further: [`RotateCa`] to [`CaStatus`].
+    CaRotate = "ca-rotate",
+    /// Lists connectors' certificates by the time that is left: [`ListExpiring`] to [`ExpiringList`].
+    CertsExpiring = "certs-expiring",
+    /// Lists hosts that ask to be let in again: [`ListRecoveries`] to [`RecoveryList`].
+    ConnectorRecoveries = "connector-recoveries",
+    /// Lets a host in again: [`ApproveRecovery`] to [`Recovery`].
+    ConnectorApprove = "connector-approve",
     /// Makes a job for many things: [`CreateJob`] to [`CreatedJob`].
     JobCreate = "job-create",
     /// Lists jobs: [`ListJobs`] to [`JobList`].

@@ -9,8 +9,13 @@ use std::fmt;
 
 /// `POST`: [`EnrolRequest`] to [`EnrolResponse`], or a [`crate::rejection::Rejection`]. No client certificate.
 pub const ENROL_PATH: &str = "/v1/enrol";
+/// `POST`: [`crate::certificate::RecoverRequest`] to [`crate::certificate::RecoverResponse`], or a rejection. No client
+/// certificate: the one that the host has is not taken any more.
+pub const RECOVER_PATH: &str = "/v1/recover";
 /// `GET`: the agent for Linux on x86-64. No client certificate; the install script checks the digest.
 pub const AGENT_PATH_PREFIX: &str = "/agent/";
+/// `GET`: [`ServerTime`]. No client certificate: a host that is not let in learns whether its clock is the reason.
+pub const TIME_PATH: &str = "/v1/time";
 /// `GET`: `ok` when the server serves.
 pub const HEALTH_PATH: &str = "/healthz";
 /// `GET` and `HEAD` with ranges for connectors and operators, `PUT` for operators.
@@ -33,6 +38,13 @@ pub fn artifact_file(sha256: &Sha256Hex) -> String {
 #[must_use]
 pub fn artifact_digest(path: &str) -> Option<Sha256Hex> {
     Sha256Hex::new(path.strip_prefix(ARTIFACT_PATH_PREFIX)?).ok().filter(Sha256Hex::is_complete)
+}
+
+/// What the server's clock says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerTime {
+    /// Now.
+    pub now: Timestamp,
 }
 
 /// Asks for the first certificate of a connector.

@@ -170,11 +170,11 @@ impl TopicFilter {
         theirs.next().is_none()
     }
 
-    /// The one thing that every topic of this filter is about: `$aws/things/{thing}/…`.
+    /// The one thing that every topic of this filter is about: `$aws/things/{thing}/…` or `muster/things/{thing}/…`.
     /// `None` when the filter spans several things or none.
     #[must_use]
     pub fn thing(&self) -> Option<ThingName> {
-        let rest = self.0.strip_prefix("$aws/things/")?;
+        let rest = self.0.strip_prefix("$aws/things/").or_else(|| self.0.strip_prefix("muster/things/"))?;
         ThingName::new(rest.split_once('/')?.0).ok()
     }
 }

@@ -6,6 +6,7 @@
 //! [`limits`] is the only place for bounds; [`time::Timestamp`] is the only stored or sent time.
 
 pub mod admin;
+pub mod certificate;
 pub mod codec;
 pub mod component;
 pub mod enrol;

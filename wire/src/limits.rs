@@ -132,6 +132,30 @@ pub const CERTIFICATE_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long a certificate's record outlives the certificate: what was revoked stays refused under any clock that is not
 /// wrong by more, and an agent that was away for long can still be told apart.
 pub const CERTIFICATE_RECORD_KEPT: Duration = Duration::from_secs(400 * 24 * 3600);
+/// Shortest life of a certificate that a server may be told to issue: shorter ones end before a renewal is done.
+pub const CERTIFICATE_LIFE_MIN: Duration = Duration::from_secs(15);
+/// Longest life of a connector's certificate: a year and a month.
+pub const CERTIFICATE_LIFE_MAX: Duration = Duration::from_secs(398 * 24 * 3600);
+/// Certificates that one connector gets within a twentieth of their life; one that asks for more is in a loop.
+pub const RENEWALS_PER_INTERVAL_MAX: usize = 5;
+/// Renewals that a change of the authority spreads over a second: the fleet's worker does them one by one.
+pub const RENEWALS_PER_SECOND: u64 = 20;
+/// How long a host that asks to be let in again is listed after it asked last.
+pub const RECOVERY_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Operators are warned of the end of their certificate so long before.
+pub const OPERATOR_WARNING: Duration = Duration::from_secs(30 * 24 * 3600);
+/// First wait of an agent whose renewal was refused or failed; doubles up to [`RENEWAL_RETRY_CAP`], with full jitter.
+pub const RENEWAL_RETRY_BASE: Duration = Duration::from_secs(5);
+/// Longest of these waits: half of a certificate's life has room for hundreds.
+pub const RENEWAL_RETRY_CAP: Duration = Duration::from_secs(60 * 60);
+/// First wait of an agent that is not let in and asks to be; doubles up to [`RECOVERY_RETRY_CAP`].
+pub const RECOVERY_RETRY_BASE: Duration = Duration::from_secs(5);
+/// Longest of these waits: a person who said yes looks at the screen for so long.
+pub const RECOVERY_RETRY_CAP: Duration = Duration::from_secs(5 * 60);
+/// Clocks further apart than this are told of: certificates begin so long before they are issued.
+pub const CLOCK_SKEW_WARN: Duration = Duration::from_secs(5 * 60);
+/// With clocks further apart than this nobody asks for a certificate: first the clock is set.
+pub const CLOCK_SKEW_MAX: Duration = Duration::from_secs(60 * 60);
 /// A job execution in progress for so long without an end has timed out.
 pub const JOB_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 /// After the agent said that an upgrade succeeded, the proof must be there by then (plus the soak time).

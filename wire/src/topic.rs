@@ -10,6 +10,8 @@
 //! $aws/events/presence/{connected|disconnected}/{client}
 //! $aws/events/{job|jobExecution}/{job}/{event}
 //! muster/things/{thing}/telemetry/{kind}
+//! muster/things/{thing}/certificate/{renew|prove|trust}[/{accepted|rejected}]
+//! muster/things/{thing}/certificate/notify
 //! muster/op/{verb}                      muster/reply/{anything}
 //! muster/view/connectors/{thing}[/metrics]     muster/view/actions
 //! {anything that begins with neither `$` nor `muster/`}     an application's own
@@ -58,6 +60,13 @@ pub enum Topic {
         thing: ThingName,
         /// Which stream.
         kind: TelemetryKind,
+    },
+    /// The certificate of a thing, and whom it trusts; served for the fleet as a whole.
+    Certificate {
+        /// Whose certificate.
+        thing: ThingName,
+        /// What is said.
+        verb: CertificateTopic,
     },
     /// An operator's request; the verb is a member of [`crate::admin::Verb`].
     Operator {
@@ -244,6 +253,30 @@ pub enum TelemetryKind {
     Host,
 }
 
+/// A request about a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CertificateVerb {
+    /// Issue another one.
+    Renew,
+    /// This connection shows the new one.
+    Prove,
+    /// Say which authorities are trusted, and hear which shall be.
+    Trust,
+}
+
+/// What is said about a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CertificateTopic {
+    /// A client asks.
+    Request(CertificateVerb),
+    /// The service did it.
+    Accepted(CertificateVerb),
+    /// The service refused it.
+    Rejected(CertificateVerb),
+    /// Something changed: ask what shall be trusted.
+    Notify,
+}
+
 /// A client came or went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PresenceEvent {
@@ -341,6 +374,10 @@ impl Topic {
             ["muster", "things", thing, "telemetry", "host"] => {
                 Ok(Self::Telemetry { thing: ThingName::new(thing)?, kind: TelemetryKind::Host })
             }
+            ["muster", "things", thing, "certificate", rest @ ..] => {
+                let verb = CertificateTopic::from_parts(rest).ok_or_else(unknown)?;
+                Ok(Self::Certificate { thing: ThingName::new(thing)?, verb })
+            }
             ["muster", "op", verb] => Ok(Self::Operator { verb: verb.parse().map_err(|_| unknown())? }),
             ["muster", "reply", first, ..] if !first.is_empty() => {
                 Ok(Self::Reply { rest: text["muster/reply/".len()..].into() })
@@ -354,14 +391,15 @@ impl Topic {
         }
     }
 
-    /// The thing that a topic is about, if it is about one: the key of its partition.
+    /// The thing that a topic is about, if it is about one.
     #[must_use]
     pub fn thing(&self) -> Option<&ThingName> {
         match self {
             Self::Shadow { thing, .. }
             | Self::Jobs { thing, .. }
             | Self::Stream { thing, .. }
-            | Self::Telemetry { thing, .. } => Some(thing),
+            | Self::Telemetry { thing, .. }
+            | Self::Certificate { thing, .. } => Some(thing),
             Self::View(ViewTopic::Connector(thing) | ViewTopic::Metrics(thing)) => Some(thing),
             Self::View(ViewTopic::Actions)
             | Self::Application(_)
@@ -373,6 +411,15 @@ impl Topic {
         }
     }
 
+    /// The thing whose worker serves requests on this topic; `None` for the worker of the fleet as a whole.
+    #[must_use]
+    pub fn partition(&self) -> Option<&ThingName> {
+        match self {
+            Self::Certificate { .. } => None,
+            topic => topic.thing(),
+        }
+    }
+
     /// Whether clients may publish here when their policy allows it. All else is the service's own voice.
     #[must_use]
     pub fn is_request(&self) -> bool {
@@ -380,6 +427,7 @@ impl Topic {
             Self::Shadow { verb, .. } => matches!(verb, ShadowTopic::Request(_)),
             Self::Jobs { verb, .. } => matches!(verb, JobsTopic::Request(_)),
             Self::Stream { verb, .. } => matches!(verb, StreamTopic::Request(_)),
+            Self::Certificate { verb, .. } => matches!(verb, CertificateTopic::Request(_)),
             Self::Telemetry { .. } | Self::Operator { .. } | Self::Application(_) => true,
             Self::Reply { .. }
             | Self::Presence { .. }
@@ -405,6 +453,7 @@ impl fmt::Display for Topic {
                 write!(f, "$aws/things/{thing}/streams/{stream}/{}/{}", verb.as_str(), encoding_name(*encoding))
             }
             Self::Telemetry { thing, kind: TelemetryKind::Host } => write!(f, "muster/things/{thing}/telemetry/host"),
+            Self::Certificate { thing, verb } => write!(f, "muster/things/{thing}/certificate/{verb}"),
             Self::Operator { verb } => write!(f, "muster/op/{verb}"),
             Self::Reply { rest } => write!(f, "muster/reply/{rest}"),
             Self::Presence { event, client } => {
@@ -461,6 +510,41 @@ impl fmt::Display for ShadowTopic {
             ShadowVerb::Get => "get",
             ShadowVerb::Update => "update",
             ShadowVerb::Delete => "delete",
+        };
+        write!(f, "{verb}{tail}")
+    }
+}
+
+impl CertificateTopic {
+    fn from_parts(parts: &[&str]) -> Option<Self> {
+        let verb = |text: &str| match text {
+            "renew" => Some(CertificateVerb::Renew),
+            "prove" => Some(CertificateVerb::Prove),
+            "trust" => Some(CertificateVerb::Trust),
+            _ => None,
+        };
+        match parts {
+            ["notify"] => Some(Self::Notify),
+            [text] => verb(text).map(Self::Request),
+            [text, "accepted"] => verb(text).map(Self::Accepted),
+            [text, "rejected"] => verb(text).map(Self::Rejected),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for CertificateTopic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (verb, tail) = match self {
+            Self::Request(verb) => (verb, ""),
+            Self::Accepted(verb) => (verb, "/accepted"),
+            Self::Rejected(verb) => (verb, "/rejected"),
+            Self::Notify => return f.write_str("notify"),
+        };
+        let verb = match verb {
+            CertificateVerb::Renew => "renew",
+            CertificateVerb::Prove => "prove",
+            CertificateVerb::Trust => "trust",
         };
         write!(f, "{verb}{tail}")
     }

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 use muster_wire::admin::*;
+use muster_wire::certificate::*;
 use muster_wire::component::*;
 use muster_wire::enrol::*;
 use muster_wire::id::*;
@@ -225,6 +226,70 @@ fn the_life_of_a_connector() {
         reason: Some("lost".into()),
     };
     pin("op-cert-listed", &Reply::Ok(CertificateList { certificates: vec![view], next: after }));
+}
+
+#[test]
+fn certificates_are_renewed_and_authorities_told_over_the_connection() {
+    let client_token = "t".to_owned();
+    let token = || client_token.clone();
+    pin("certificate-renew", &RenewRequest { csr: "CSR".into(), client_token: token() });
+    let renewed = RenewAccepted { certificate: "CERTIFICATE".into(), ca: "CA".into(), client_token: token() };
+    pin("certificate-renewed", &renewed);
+    pin("certificate-prove", &ProveRequest { client_token: token() });
+    let proven = ProveAccepted { certificate_id: digest(1).to_string(), client_token: token() };
+    pin("certificate-proven", &proven);
+    let trust = TrustRequest { roots: vec![digest(1), digest(2)], now: at(1), client_token: token() };
+    pin("certificate-trust", &trust);
+    let trusted = TrustAccepted { ca: "CA".into(), now: at(2), renew_within_s: Some(60), client_token: token() };
+    pin("certificate-trusted", &trusted);
+    let rejected = CertificateRejected {
+        code: RejectionCode::Busy,
+        message: "too many".into(),
+        retry_after_s: Some(30),
+        client_token: Some(token()),
+    };
+    pin("certificate-rejected", &rejected);
+    let recover = RecoverRequest {
+        name: thing(),
+        csr: "CSR".into(),
+        certificate: "CERTIFICATE".into(),
+        signature: "MEUCIQ==".into(),
+        host: HostFacts::default(),
+    };
+    pin("recover", &recover);
+    pin("recover-waiting", &RecoverResponse::Waiting { retry_after_s: 30, hint: "an operator lets it in".into() });
+    pin("time", &ServerTime { now: at(3) });
+
+    pin("op-ca-status", &ShowCa {});
+    pin("op-ca-rotate", &RotateCa { phase: Some(CaPhase::Switched), force: true });
+    let status = CaStatus {
+        roots: vec![CaRoot { fingerprint: digest(1).to_string(), not_after: at(9), issues: true }],
+        phase: Some(CaPhase::TrustBoth),
+        since: Some(at(4)),
+        connectors: 3,
+        trusting: 2,
+        renewed: 1,
+        left_behind: vec![thing()],
+        left_behind_total: 1,
+    };
+    pin("op-ca-shown", &Reply::Ok(status));
+    pin("op-certs-expiring", &ListExpiring { before: at(5) });
+    let expiring = ExpiringCertificate { name: thing(), id: digest(2), not_after: at(4) };
+    pin("op-certs-listed", &Reply::Ok(ExpiringList { certificates: vec![expiring], more: 1 }));
+    pin("op-connector-recoveries", &ListRecoveries {});
+    pin("op-connector-approve", &ApproveRecovery { name: thing(), key: Some(digest(3)) });
+    let recovery = Recovery {
+        name: thing(),
+        why: "its certificate has ended".into(),
+        key: digest(3),
+        certificate: digest(2),
+        asked_at: at(6),
+        peer: "192.0.2.1".into(),
+        host: HostFacts::default(),
+        approved_by: Some(PersonName::new("admin").unwrap()),
+        approved_at: Some(at(7)),
+    };
+    pin("op-connector-recovering", &Reply::Ok(RecoveryList { recoveries: vec![recovery] }));
 }
 
 #[test]

@@ -3,7 +3,9 @@
 //! | path | methods | who |
 //! |---|---|---|
 //! | `/healthz` | GET, HEAD | anybody |
+//! | `/v1/time` | GET, HEAD | anybody |
 //! | `/v1/enrol` | POST | anybody with a token |
+//! | `/v1/recover` | POST | anybody with the key of an old certificate |
 //! | `/agent/{platform}/muster-agent` | GET, HEAD | anybody |
 //! | `/artifacts/sha256/{digest}` | GET, HEAD | connectors, operators |
 //! | `/artifacts/sha256/{digest}` | PUT | operators |
@@ -18,6 +20,7 @@ mod download;
 mod enrol;
 mod plane;
 mod range;
+mod recover;
 mod reply;
 mod stall;
 pub(crate) mod throttle;
@@ -31,11 +34,14 @@ use crate::door::visitor::{Unknown, identify};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request};
+use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use muster_bus::Caller;
 use muster_certs::identity::Role;
-use muster_wire::enrol::{AGENT_PATH_PREFIX, ARTIFACT_PATH_PREFIX, ENROL_PATH, HEALTH_PATH, artifact_digest};
+use muster_wire::enrol::{
+    AGENT_PATH_PREFIX, ARTIFACT_PATH_PREFIX, ENROL_PATH, HEALTH_PATH, RECOVER_PATH, ServerTime, TIME_PATH,
+    artifact_digest,
+};
 use muster_wire::rejection::{Rejection, RejectionCode};
 use reply::{Reply, Response};
 use stall::Stall;
@@ -166,6 +172,16 @@ impl Visit {
             let (response, upgrade) = websocket::handshake(request, caller)?;
             *self.upgrade.lock().unwrap_or_else(PoisonError::into_inner) = Some(upgrade);
             return Ok(response);
+        }
+        if path == TIME_PATH {
+            let time = ServerTime { now: self.shared.clock.now() };
+            return if reads { Ok(reply::json(StatusCode::OK, &time)) } else { Err(Reply::method("GET, HEAD")) };
+        }
+        if path == RECOVER_PATH {
+            return match *request.method() {
+                Method::POST => recover::recover(&self.shared, self.peer, request).await,
+                _ => Err(Reply::method("POST")),
+            };
         }
         if path == ENROL_PATH {
             return match *request.method() {

@@ -105,6 +105,13 @@ const PUBLISHES: &[(&str, &str)] = &[
     ("$aws/things/t2/streams/s/get/cbor", ".++... ..."),
     ("muster/things/t1/telemetry/host", "++++.. ..."),
     ("muster/things/t2/telemetry/host", ".++... ..."),
+    // A connector's own certificate, whatever a policy says.
+    ("muster/things/t1/certificate/renew", "++++++ ..."),
+    ("muster/things/t1/certificate/prove", "++++++ ..."),
+    ("muster/things/t1/certificate/trust", "++++++ ..."),
+    ("muster/things/t2/certificate/renew", "...... ..."),
+    ("muster/things/t1/certificate/renew/accepted", "...... ..."),
+    ("muster/things/t1/certificate/notify", "...... ..."),
     ("app/t1/x", "+.++.. .+."),
     ("app/t2/x", "..+... .+."),
     ("sensors/x", "..+... .+."),
@@ -145,6 +152,7 @@ fn every_family_of_topics_has_a_row() {
         Topic::Jobs { .. } => "jobs",
         Topic::Stream { .. } => "streams",
         Topic::Telemetry { .. } => "telemetry",
+        Topic::Certificate { .. } => "certificate",
         Topic::Operator { .. } => "operator",
         Topic::Reply { .. } => "reply",
         Topic::Presence { .. } => "presence",
@@ -182,6 +190,10 @@ fn subscribing_follows_the_matrix() {
         ("app/t1/#", "+.++.. ++."),
         ("app/t2/x", "..+... ++."),
         ("sensors/+", "..+... ++."),
+        ("muster/things/t1/certificate/+/+", "++++++ ..."),
+        ("muster/things/t1/certificate/notify", "++++++ ..."),
+        ("muster/things/t2/certificate/notify", "...... ..."),
+        ("muster/things/+/certificate/notify", "...... ..."),
         ("muster/reply/c1/#", "...... .+."),
         // Out of reach, whatever a policy says.
         ("muster/reply/c2/#", "...... ..."),
@@ -208,6 +220,7 @@ fn receiving_follows_the_matrix() {
         ("$aws/things/t2/jobs/notify", ".++... ..."),
         ("$aws/events/presence/connected/c1", "..+.+. ++."),
         ("muster/view/actions", "..+.+. ++."),
+        ("muster/things/t1/certificate/notify", "++++++ ..."),
         ("app/t1/x", "+.++.. ++."),
         ("sensors/x", "..+... ++."),
     ];
@@ -224,6 +237,10 @@ fn connecting_and_retaining_follow_the_policies() {
     assert!(connects(&connector("t1", false, &[own])), "the thing's own name");
     let other = connector("c1", false, &[own]);
     assert!(!connects(&other), "another client id");
+    assert!(connects(&connector("t1-proof", false, &[own])), "the proof of its next certificate");
+    assert!(!connects(&connector("t2-proof", false, &[own])));
+    let never = r#"{"Version":"2012-10-17","Statement":{"Effect":"Deny","Action":"iot:Connect","Resource":"*"}}"#;
+    assert!(!connects(&connector("t1-proof", true, &[never])), "what is denied is denied");
     // RETAIN is an action of its own.
     let topic = Topic::parse("app/x").unwrap();
     let retains = |who: &Who| who.rules.as_ref().unwrap().may_retain(&topic) == Decision::Allow;

@@ -41,14 +41,14 @@ fn assert_signed_by(pem: &str, authority: &Authority) {
 }
 
 #[test]
-fn authority_says_what_it_is_and_is_limited_to_leaves() {
+fn authority_says_what_it_is_and_has_room_for_one_below() {
     let authority = acme();
     assert_signed_by(authority.certificate_pem(), &authority);
     with_certificate(authority.certificate_pem(), |ca| {
         assert_eq!(ca.subject().to_string(), "CN=Muster fleet CA acme");
         let constraints = ca.basic_constraints().unwrap().unwrap();
         assert!(constraints.critical && constraints.value.ca);
-        assert_eq!(constraints.value.path_len_constraint, Some(0));
+        assert_eq!(constraints.value.path_len_constraint, Some(1));
         let usage = ca.key_usage().unwrap().unwrap();
         assert!(usage.critical && usage.value.key_cert_sign() && usage.value.crl_sign());
         assert!(!usage.value.digital_signature());

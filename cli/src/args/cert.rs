@@ -15,6 +15,32 @@ pub enum CertCommand {
     List(CertListArgs),
     /// Take back a certificate: whoever shows it is refused at once and for good
     Revoke(CertRevokeArgs),
+    /// Give an operator of the data folder another certificate, with a new key
+    Renew(CertRenewArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum CertsCommand {
+    /// List certificates by the time that is left: connectors, operators, the server, the authority
+    Expiring(CertsExpiringArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct CertsExpiringArgs {
+    #[command(flatten)]
+    pub operator: OperatorArgs,
+    /// Only those that end within so many days
+    #[arg(long, value_name = "DAYS", default_value_t = 30)]
+    pub within: u32,
+}
+
+#[derive(Debug, Args)]
+pub struct CertRenewArgs {
+    #[command(flatten)]
+    pub operator: OperatorArgs,
+    /// Validity [default: 365]
+    #[arg(long, value_name = "DAYS")]
+    pub days: Option<NonZeroU32>,
 }
 
 #[derive(Debug, Args)]

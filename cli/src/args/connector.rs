@@ -3,7 +3,7 @@
 use super::{ConnectorAddArgs, ConnectorEditArgs, ListingArgs, OperatorArgs, at_least_one};
 use clap::{Args, Subcommand};
 use muster_wire::admin::Selector;
-use muster_wire::id::ThingName;
+use muster_wire::id::{Sha256Hex, ThingName};
 use std::num::NonZeroU32;
 
 #[derive(Debug, Subcommand)]
@@ -24,6 +24,27 @@ pub enum ConnectorCommand {
     Enable(ConnectorEnableArgs),
     /// End the quarantine of a connector whose identity ran in two places
     Resolve(ConnectorResolveArgs),
+    /// List hosts whose certificate is not taken any more and that proved their old key
+    Recoveries(ConnectorRecoveriesArgs),
+    /// Let such a host in again
+    Approve(ConnectorApproveArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct ConnectorRecoveriesArgs {
+    #[command(flatten)]
+    pub operator: OperatorArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct ConnectorApproveArgs {
+    /// Name of the connector
+    pub name: ThingName,
+    /// Only if it asks with this new key, as `recoveries --json` shows it
+    #[arg(long, value_name = "SHA256")]
+    pub key: Option<Sha256Hex>,
+    #[command(flatten)]
+    pub operator: OperatorArgs,
 }
 
 #[derive(Debug, Args)]

@@ -11,13 +11,14 @@ use crate::context::Context;
 use crate::datadir::DataDir;
 use crate::error::CliError;
 use crate::output::Output;
-use muster_certs::Authority;
-use muster_certs::store::read_pem;
+use muster_certs::Vault;
 use muster_model::component::path::check_inside;
 use muster_shadow::store::{MemoryStore, SledSettings, SledStore, Store, StoreError, dump};
 use muster_wire::admin::{SnapshotTaken, TakeSnapshot, Verb};
 use muster_wire::time::Timestamp;
 use serde_json::json;
+use std::collections::BTreeMap;
+use std::fs;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -164,7 +165,11 @@ fn write(
     let unwritable = |error| CliError::local_because(format!("cannot write {}", file.display()), error);
     // Private from its first byte on, and there under its name only when it is whole.
     let draft = NamedTempFile::new_in(folder).map_err(unwritable)?;
+    let before = identities(data)?;
     let manifest = archive::write(&plan, BufWriter::new(draft.as_file()))?;
+    if identities(data)? != before {
+        return Err(CliError::local("a key or certificate was exchanged while the backup was written; run this again"));
+    }
     draft.as_file().sync_all().map_err(unwritable)?;
     let size = draft.as_file().metadata().map_err(unwritable)?.len();
     draft.persist_noclobber(file).map_err(|error| unwritable(error.error))?;
@@ -174,9 +179,24 @@ fn write(
 
 /// The name of the fleet in its authority.
 fn fleet(data: &DataDir) -> Result<String, CliError> {
-    let read =
-        |path: PathBuf| read_pem(&path).map_err(|error| CliError::local_because("cannot read the authority", error));
-    let authority = Authority::from_pem(&read(data.ca_certificate())?, &read(data.ca_key())?)
+    let vault = Vault::read(&data.authority())
         .map_err(|error| CliError::local_because("the authority is not usable", error))?;
-    Ok(authority.fleet().to_string())
+    Ok(vault.active().fleet().to_string())
+}
+
+/// Every key and certificate, as it is now. A server that renews its own, or replaces the authority, exchanges several
+/// of these files, and half of them in a backup would be worth nothing.
+fn identities(data: &DataDir) -> Result<BTreeMap<PathBuf, Vec<u8>>, CliError> {
+    let mut found = BTreeMap::new();
+    for folder in [data.authority(), data.server_chain(), data.publisher_key(), data.operators()] {
+        let folder = if folder.is_dir() { folder } else { folder.with_file_name("") };
+        let failed = |error| CliError::local_because(format!("cannot read the folder {}", folder.display()), error);
+        for entry in fs::read_dir(&folder).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            let content = fs::read(&path)
+                .map_err(|error| CliError::local_because(format!("cannot read {}", path.display()), error))?;
+            found.insert(path, content);
+        }
+    }
+    Ok(found)
 }

@@ -1,15 +1,15 @@
 //! `muster cert`: issues certificates for device SDKs, dashboards and load tests, signed here with the authority's key;
-//! lists and revokes those that the server knows.
+//! renews those of operators; lists and revokes those that the server knows.
 
 use super::Run;
-use crate::args::{CertIssueArgs, CertListArgs, CertRevokeArgs};
+use crate::args::{CertIssueArgs, CertListArgs, CertRenewArgs, CertRevokeArgs};
 use crate::context::Context;
 use crate::datadir::DataDir;
 use crate::error::CliError;
 use crate::output::{Output, Table, or_empty, spelling};
 use muster_certs::certificate::first_from_pem;
 use muster_certs::identity::{Identity, Role};
-use muster_certs::{Authority, CertificateError, CertificateFacts, profile, store};
+use muster_certs::{Authority, CertificateError, CertificateFacts, Vault, profile, store};
 use muster_runtime::clock::Clock;
 use muster_wire::admin::{CertificateList, CertificateView, ListCertificates, RevokeCertificate, Verb};
 use muster_wire::id::Sha256Hex;
@@ -37,8 +37,16 @@ impl Run for CertIssueArgs {
         };
         let role = Role::from(self.policy);
         let lifetime = self.days.map_or(profile::lifetime(role), |days| DAY * days.get());
-        let authority = read_authority(&data)?;
-        issue(&authority, role, &names, lifetime, Clock::system().now().epoch_seconds(), &self.out)?;
+        let vault = read_vault(&data)?;
+        issue(
+            &vault.active(),
+            &vault.trusted_pem(),
+            role,
+            &names,
+            lifetime,
+            Clock::system().now().epoch_seconds(),
+            &self.out,
+        )?;
         let text = format!(
             "issued {} {role} certificate{} into {}",
             names.len(),
@@ -140,17 +148,48 @@ fn revocation(certificate: &str, reason: Option<String>) -> Result<RevokeCertifi
     Ok(RevokeCertificate { id, identity: Some(identity.to_string()), not_after, reason })
 }
 
-fn read_authority(data: &DataDir) -> Result<Authority, CliError> {
-    let unusable = |error| CliError::local_because("cannot use the authority of the fleet", error);
-    let certificate = store::read_pem(&data.ca_certificate()).map_err(unusable)?;
-    let key = store::read_pem(&data.ca_key()).map_err(unusable)?;
-    Authority::from_pem(&certificate, &key)
+impl Run for CertRenewArgs {
+    fn describe(&self) -> String {
+        "renew the operator's certificate".to_owned()
+    }
+
+    fn json(&self) -> bool {
+        self.operator.json
+    }
+
+    /// Needs the authority's key, not the server, and not a certificate that is still good: it can be repeated.
+    async fn run(self) -> Result<Output, CliError> {
+        let cx = Context::open(&self.operator)?;
+        let name = cx.operator_name()?;
+        let vault = read_vault(&cx.data)?;
+        let authority = vault.active();
+        let identity = Identity::new(authority.fleet().clone(), Role::Operator, name.as_str())
+            .map_err(|error| CliError::local_because("--as cannot be used", error))?;
+        let lifetime = self.days.map_or(profile::OPERATOR_LIFETIME, |days| DAY * days.get());
+        let now = cx.clock.now().epoch_seconds();
+        let failed = |error| CliError::local_because(format!("cannot issue a certificate for {name}"), error);
+        let (certificate, key) = authority.issue_with_new_key(&identity, lifetime, now).map_err(failed)?;
+        let end = CertificateFacts::from_pem(&certificate)
+            .map_err(|error| CliError::local_because("cannot read the new certificate", error))?;
+        let (certificate_path, key_path) = cx.data.operator(&name);
+        let failed = |error| CliError::local_because("cannot write the new certificate; run this again", error);
+        store::write_secret(&key_path, key.as_bytes()).map_err(failed)?;
+        store::write_public(&certificate_path, certificate.as_bytes()).map_err(failed)?;
+        let until = Timestamp::from_seconds(end.not_after);
+        let text = format!("the certificate of operator {name} is good until {until}");
+        Ok(Output::new(&json!({"name": name, "not_after": until}), text))
+    }
+}
+
+fn read_vault(data: &DataDir) -> Result<Vault, CliError> {
+    Vault::read(&data.authority())
         .map_err(|error| CliError::local_because("cannot use the authority of the fleet", error))
 }
 
 /// Writes `{name}.crt` and `{name}.key` for every name, and `ca.crt`.
 fn issue(
     authority: &Authority,
+    trusted_pem: &str,
     role: Role,
     names: &[String],
     lifetime: Duration,
@@ -166,7 +205,7 @@ fn issue(
         .map_err(|error| CliError::local_because("--name cannot be used", error))?;
     fs::create_dir_all(out)
         .map_err(|error| CliError::local_because(format!("cannot make the folder {}", out.display()), error))?;
-    store::write_public(&out.join("ca.crt"), authority.certificate_pem().as_bytes())
+    store::write_public(&out.join("ca.crt"), trusted_pem.as_bytes())
         .map_err(|error| CliError::local_because("cannot write the CA certificate", error))?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let part = identities.len().div_ceil(threads).max(1);
@@ -227,7 +266,7 @@ mod tests {
         let names: Vec<String> = (0..5).map(|at| format!("load-{at}")).collect();
         // Twice: the second run replaces the files.
         for _ in 0..2 {
-            issue(&authority, Role::Connector, &names, DAY, NOW, &out).unwrap();
+            issue(&authority, authority.certificate_pem(), Role::Connector, &names, DAY, NOW, &out).unwrap();
         }
         let ca = fs::read_to_string(out.join("ca.crt")).unwrap();
         for name in &names {
@@ -249,7 +288,10 @@ mod tests {
         let out = folder.path().join("certs");
         for name in ["", "a/b", "..", "a b"] {
             let names = ["good".to_owned(), name.to_owned()];
-            assert!(issue(&authority, Role::Observer, &names, DAY, NOW, &out).is_err(), "{name}");
+            assert!(
+                issue(&authority, authority.certificate_pem(), Role::Observer, &names, DAY, NOW, &out).is_err(),
+                "{name}"
+            );
         }
         assert!(!out.exists());
     }

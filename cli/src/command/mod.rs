@@ -4,7 +4,9 @@ mod action;
 mod add;
 mod allowlist;
 mod backup;
+mod ca;
 mod cert;
+mod certs;
 mod component;
 mod connector;
 pub mod course;
@@ -16,6 +18,7 @@ mod key;
 mod lifecycle;
 mod listing;
 mod policy;
+mod recovery;
 mod restore;
 mod script;
 mod serve;
@@ -31,8 +34,8 @@ pub use init::{Init, init};
 pub use watch::view_filter;
 
 use crate::args::{
-    CertCommand, Command, ComponentCommand, ConnectorCommand, ExecutionCommand, JobCommand, KeyCommand, PolicyCommand,
-    StreamCommand, TemplateCommand, TokenCommand,
+    CaCommand, CertCommand, CertsCommand, Command, ComponentCommand, ConnectorCommand, ExecutionCommand, JobCommand,
+    KeyCommand, PolicyCommand, StreamCommand, TemplateCommand, TokenCommand,
 };
 use crate::error::CliError;
 use crate::output::{Output, say_aside};
@@ -63,6 +66,8 @@ pub async fn perform(command: Command) -> ExitCode {
         Command::Connector(ConnectorCommand::Disable(args)) => finish(args).await,
         Command::Connector(ConnectorCommand::Enable(args)) => finish(args).await,
         Command::Connector(ConnectorCommand::Resolve(args)) => finish(args).await,
+        Command::Connector(ConnectorCommand::Recoveries(args)) => finish(args).await,
+        Command::Connector(ConnectorCommand::Approve(args)) => finish(args).await,
         Command::Token(TokenCommand::List(args)) => finish(args).await,
         Command::Token(TokenCommand::Revoke(args)) => finish(args).await,
         Command::Allowlist(args) => finish(args).await,
@@ -96,10 +101,14 @@ pub async fn perform(command: Command) -> ExitCode {
         Command::Policy(PolicyCommand::Detach(args)) => finish(policy::Detach(args)).await,
         Command::Cert(CertCommand::Issue(args)) => finish(args).await,
         Command::Cert(CertCommand::List(args)) => finish(args).await,
+        Command::Cert(CertCommand::Renew(args)) => finish(args).await,
         Command::Cert(CertCommand::Revoke(args)) => finish(args).await,
         Command::Key(KeyCommand::Create(args)) => finish(args).await,
         Command::Key(KeyCommand::List(args)) => finish(args).await,
         Command::Key(KeyCommand::Revoke(args)) => finish(args).await,
+        Command::Certs(CertsCommand::Expiring(args)) => finish(args).await,
+        Command::Ca(CaCommand::Status(args)) => finish(args).await,
+        Command::Ca(CaCommand::Rotate(args)) => finish(args).await,
         Command::Backup(args) => finish(args).await,
         Command::Restore(args) => finish(args).await,
         Command::Demo(args) => finish(args).await,

@@ -33,7 +33,15 @@ fn get<R: Record>(store: &dyn Store, key: &Key) -> Option<R> {
 fn certificate(byte: u8, state: CertificateState) -> Certificate {
     let identity = Identity::new(Fleet::new("test").unwrap(), Role::Connector, "a").unwrap();
     let id = Sha256Hex::from_bytes(&[byte; 32]);
-    Certificate { id, identity: Some(identity), issued_at: Some(at(1)), not_after: Some(at(9)), state }
+    Certificate {
+        id,
+        identity: Some(identity),
+        issued_at: Some(at(1)),
+        not_after: Some(at(9)),
+        state,
+        issuer: None,
+        key: None,
+    }
 }
 
 fn key_of(byte: u8) -> Key {

@@ -33,7 +33,7 @@ use crate::store::{Conflict, Store, StoreError, codec::CodecError};
 use fleet::FleetWorker;
 use jobs::live::{Agenda, LiveJobs};
 use muster_bus::{EmbeddedBus, Inboxes};
-use muster_certs::{AccessMaster, Authority};
+use muster_certs::{AccessMaster, Vault};
 use muster_runtime::clock::Clock;
 use muster_wire::admin::AgentDownload;
 use muster_wire::component::PublishedComponent;
@@ -51,8 +51,12 @@ use tracing::error;
 
 /// What the services need to know of the deployment.
 pub struct ServiceConfig {
-    /// Signs the connectors' certificates.
-    pub authority: Authority,
+    /// Signs the connectors' certificates, and says whom they shall trust.
+    pub vault: Arc<Vault>,
+    /// Life of the certificates that are issued.
+    pub certificate_life: Duration,
+    /// Called when whom the server trusts, or who issues, has changed.
+    pub on_trust_change: Box<dyn Fn() + Send + Sync>,
     /// Verifies component packages; text form.
     pub publisher_key: String,
     /// Where the packages are: `<dir>/<first two digits>/<digest>`.

@@ -11,7 +11,7 @@ use muster_bus::{
     Answer, Caller, Connection, Door, Inbound, LinkChange, LinkState, Message, Outcome, Request, Requests, ResponseTo,
     Tag, Whose,
 };
-use muster_certs::{Fleet, Identity, PublisherKey, Role, csr};
+use muster_certs::{Authority, Fleet, Identity, PublisherKey, Role, csr};
 use muster_wire::codec::Encoding;
 use muster_wire::component::signed_text;
 use muster_wire::enrol::{EnrolRequest, HostFacts, artifact_file};
@@ -79,7 +79,7 @@ struct Rig {
     store: Arc<MemoryStore>,
     publisher: PublisherKey,
     artifacts: tempfile::TempDir,
-    authority: (String, String),
+    vault: Arc<Vault>,
     tag: Tag,
     backlog: Vec<Message>,
     rechecks: VecDeque<Whose>,
@@ -91,7 +91,7 @@ impl Rig {
     fn new() -> Self {
         let fleet = Fleet::new("test").unwrap();
         let authority = Authority::create(&fleet, START).unwrap();
-        let authority = (authority.certificate_pem().to_owned(), authority.key_pem().to_string());
+        let vault = Arc::new(Vault::in_memory(&authority).unwrap());
         let mut rig = Self {
             bus: EmbeddedBus::new(2).0,
             ear: Arc::new(Ear(std::sync::Mutex::new(channel().0))),
@@ -100,7 +100,7 @@ impl Rig {
             store: Arc::new(MemoryStore::new()),
             publisher: PublisherKey::generate().unwrap(),
             artifacts: tempfile::tempdir().unwrap(),
-            authority,
+            vault,
             tag: 0,
             backlog: Vec::new(),
             rechecks: VecDeque::new(),
@@ -119,7 +119,9 @@ impl Rig {
         bus.open(ear.clone());
         self.admission = Admission::new();
         let config = ServiceConfig {
-            authority: Authority::from_pem(&self.authority.0, &self.authority.1).unwrap(),
+            vault: self.vault.clone(),
+            certificate_life: muster_wire::limits::CERTIFICATE_LIFE,
+            on_trust_change: Box::new(|| {}),
             publisher_key: self.publisher.public_key().to_string(),
             artifacts_dir: self.artifacts.path().to_owned(),
             data_dir: self.artifacts.path().to_owned(),

@@ -164,7 +164,11 @@ impl Worker {
                 outcome
             }
             // The bus sends enrolments to the fleet's worker.
-            Inbound::Enrol { .. } | Inbound::Proven { .. } | Inbound::Jobs | Inbound::Stop => Ok(()),
+            Inbound::Enrol { .. }
+            | Inbound::Recover { .. }
+            | Inbound::Proven { .. }
+            | Inbound::Jobs
+            | Inbound::Stop => Ok(()),
         };
         if let Err(error) = outcome {
             self.shared.report("serve a request", &error);

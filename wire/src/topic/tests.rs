@@ -96,6 +96,12 @@ fn only_requests_may_be_published() {
         ("$aws/things/a/jobs/notify", false),
         ("$aws/things/a/jobs/j/update", true),
         ("muster/things/a/telemetry/host", true),
+        ("muster/things/a/certificate/renew", true),
+        ("muster/things/a/certificate/prove", true),
+        ("muster/things/a/certificate/trust", true),
+        ("muster/things/a/certificate/trust/accepted", false),
+        ("muster/things/a/certificate/renew/rejected", false),
+        ("muster/things/a/certificate/notify", false),
         ("muster/view/actions", false),
         ("app/a/state", true),
     ] {

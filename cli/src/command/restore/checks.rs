@@ -5,10 +5,10 @@ use crate::archive::{RECORDS, Unpacked};
 use crate::datadir::DataDir;
 use crate::error::CliError;
 use crate::settings::Settings;
-use muster_certs::PublisherKey;
 use muster_certs::certificate::chain_from_pem;
 use muster_certs::store::read_pem;
 use muster_certs::verifier::provider;
+use muster_certs::{PublisherKey, Vault};
 use muster_shadow::backup::check_records;
 use muster_wire::enrol::artifact_file;
 use rustls::pki_types::PrivateKeyDer;
@@ -33,6 +33,10 @@ pub(super) struct Checked {
 pub(super) fn check(unpacked: &Unpacked) -> Result<Checked, CliError> {
     let data = DataDir::at(&unpacked.data);
     Settings::read(&data.settings())?;
+    // Finishes a rotation of the authority that the backup caught half-way, as the server's start would.
+    Vault::open(&data.authority()).map_err(|error| {
+        CliError::local_because("the authority in the backup is not usable; use another one", error)
+    })?;
     let mut keys = 0;
     check_keys(&unpacked.data, &mut keys)?;
     if data.publisher_key().is_file() {

@@ -12,7 +12,7 @@ use crate::service::{ServiceError, Shared};
 use crate::store::Kind;
 use muster_bus::{Deliveries, Whose};
 use muster_certs::certificate::CertificateFacts;
-use muster_certs::{AuthorityError, Identity, Role};
+use muster_certs::{AuthorityError, Identity, Role, possession};
 use muster_wire::admin::{CertificateList, CertificateView, ListCertificates, RevokeCertificate};
 use muster_wire::id::{PersonName, Sha256Hex, ThingName};
 use muster_wire::limits::{CERTIFICATE_LIFE, CERTIFICATE_RECORD_KEPT};
@@ -55,13 +55,15 @@ fn before_records(shared: &Shared, connector: &Connector) -> Option<Certificate>
         issued_at: Some(enrolled.at),
         not_after: Some(enrolled.at.plus(CERTIFICATE_LIFE)),
         state: CertificateState::Current,
+        issuer: None,
+        key: None,
     })
 }
 
 impl Shared {
     /// The identity of a connector in this fleet. Every thing name is a name of that role.
     pub(in crate::service) fn thing_identity(&self, name: &ThingName) -> Option<Identity> {
-        Identity::new(self.config.authority.fleet().clone(), Role::Connector, name.as_str()).ok()
+        Identity::new(self.config.vault.active().fleet().clone(), Role::Connector, name.as_str()).ok()
     }
 }
 
@@ -69,12 +71,10 @@ impl FleetWorker {
     /// Issues a certificate for `identity` over the key of a request, and records it as pending.
     pub(super) fn issue(&self, identity: &Identity, csr: &str) -> Result<(String, Certificate), Refused> {
         let now = self.shared.clock.now();
-        let pem = self
-            .shared
-            .config
-            .authority
-            .issue_from_csr(csr, identity, CERTIFICATE_LIFE, now.epoch_seconds())
-            .map_err(|error| not_issued(&error))?;
+        let authority = self.shared.config.vault.active();
+        let life = self.shared.config.certificate_life;
+        let pem =
+            authority.issue_from_csr(csr, identity, life, now.epoch_seconds()).map_err(|error| not_issued(&error))?;
         let unreadable = |error: String| {
             warn!(error, "a certificate of our own cannot be read");
             Rejection::internal()
@@ -86,6 +86,8 @@ impl FleetWorker {
             issued_at: Some(now),
             not_after: Some(Timestamp::from_seconds(facts.not_after)),
             state: CertificateState::Pending,
+            issuer: authority.id().ok().and_then(|id| Sha256Hex::new(&id).ok()),
+            key: possession::key_id(&pem).ok().and_then(|id| Sha256Hex::new(&id).ok()),
         };
         self.put_certificates(vec![record.clone()])?;
         self.prune(identity)?;
@@ -182,7 +184,15 @@ impl FleetWorker {
         let state = CertificateState::Revoked { at: self.shared.clock.now(), by: by.clone(), reason };
         let record = match known {
             Some(known) => Certificate { state, ..known.as_ref().clone() },
-            None => Certificate { id: revoke.id, identity: shown, issued_at: None, not_after: revoke.not_after, state },
+            None => Certificate {
+                id: revoke.id,
+                identity: shown,
+                issued_at: None,
+                not_after: revoke.not_after,
+                state,
+                issuer: None,
+                key: None,
+            },
         };
         self.put_certificates(vec![record.clone()])?;
         info!(certificate = %record.id, identity = ?record.identity.as_ref().map(ToString::to_string), %by, "certificate revoked");

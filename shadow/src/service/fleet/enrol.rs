@@ -21,7 +21,7 @@ impl FleetWorker {
         let now = self.shared.clock.now();
         let (token_key, token, connector) = self.check_token(request, peer)?;
         let identity =
-            Identity::new(self.shared.config.authority.fleet().clone(), Role::Connector, request.name.as_str())
+            Identity::new(self.shared.config.vault.active().fleet().clone(), Role::Connector, request.name.as_str())
                 .map_err(|error| Rejection::new(RejectionCode::Invalid, error.to_string()))?;
         // Everything that can be wrong with the request is found before the token is spent.
         VerifiedRequest::from_pem(&request.csr)
@@ -57,9 +57,9 @@ impl FleetWorker {
         self.wake(&request.name);
         Ok(EnrolResponse {
             name: request.name.clone(),
-            fleet: self.shared.config.authority.fleet().to_string(),
+            fleet: self.shared.config.vault.active().fleet().to_string(),
             certificate,
-            ca: self.shared.config.authority.certificate_pem().to_owned(),
+            ca: self.shared.config.vault.trusted_pem(),
             publisher_key: self.shared.config.publisher_key.clone(),
         })
     }

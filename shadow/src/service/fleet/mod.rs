@@ -1,6 +1,7 @@
 //! What concerns the fleet as a whole: operators' requests and enrolment, one at a time.
 
 mod add;
+mod ca;
 pub(super) mod certificates;
 mod components;
 mod connectors;
@@ -10,6 +11,8 @@ mod jobs;
 mod keys;
 mod lifecycle;
 pub(super) mod policies;
+mod recovery;
+mod renewal;
 mod show;
 mod snapshot;
 mod streams;
@@ -24,13 +27,13 @@ use crate::store::{Key, Kind, Store, codec};
 use jobs::Courses;
 use muster_bus::{Answer, Inbound, Message, Request};
 use muster_certs::Role;
-use muster_wire::admin::{Reply, TakeSnapshot, Verb};
+use muster_wire::admin::{Reply, ShowCa, TakeSnapshot, Verb};
 use muster_wire::codec::Encoding;
 use muster_wire::component::PublishedComponent;
 use muster_wire::id::PersonName;
 use muster_wire::rejection::{Rejection, RejectionCode};
 use muster_wire::time::Timestamp;
-use muster_wire::topic::Topic;
+use muster_wire::topic::{CertificateTopic, Topic};
 use serde::{Serialize, de::DeserializeOwned};
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -126,6 +129,11 @@ impl FleetWorker {
                     // The host may have hung up; its token is used all the same.
                     let _ = reply.send(outcome.map_err(|refused| self.rejection("enrol a connector", refused)));
                 }
+                Inbound::Recover { request, peer, reply } => {
+                    let outcome = self.recover(&request, peer);
+                    // The host may have hung up; it asks again.
+                    let _ = reply.send(outcome.map_err(|refused| self.rejection("let a host in again", refused)));
+                }
                 Inbound::Proven { thing, certificate } => {
                     if let Err(error) = self.certificate_proven(&thing, &certificate) {
                         self.shared.report("note that a certificate is in use", &error);
@@ -143,6 +151,10 @@ impl FleetWorker {
     }
 
     fn request(&self, request: Request) {
+        if let Topic::Certificate { thing, verb: CertificateTopic::Request(verb) } = &request.topic {
+            let answer = self.certificate_request(thing, *verb, &request);
+            return request.connection.answer(request.tag, answer);
+        }
         let Topic::Operator { verb } = request.topic else {
             warn!(topic = %request.topic, "a request came to the fleet's worker that does not serve it");
             request.connection.answer(request.tag, Answer::settled());
@@ -194,6 +206,11 @@ impl FleetWorker {
             Verb::Actions => result(self.list_actions(&read(payload)?)?),
             Verb::CertRevoke => result(self.revoke_certificate(read(payload)?, by)?),
             Verb::CertList => result(self.list_certificates(&read(payload)?)),
+            Verb::CaStatus => result(self.ca_status(&read::<ShowCa>(payload)?)),
+            Verb::CaRotate => result(self.rotate_ca(&read(payload)?, by)?),
+            Verb::CertsExpiring => result(self.expiring(&read(payload)?)),
+            Verb::ConnectorRecoveries => result(self.list_recoveries(&read(payload)?)?),
+            Verb::ConnectorApprove => result(self.approve_recovery(&read(payload)?, by)?),
             Verb::JobCreate => result(self.create_job(read(payload)?, by)?),
             Verb::JobList => result(self.list_jobs(&read(payload)?)?),
             Verb::JobShow => result(self.show_job(&read(payload)?)?),

@@ -27,8 +27,9 @@ impl FleetWorker {
         actions.truncate(ACTIONS_SHOWN);
         let certificates = self.certificates_of(&show.name);
         let in_use = certificates.iter().find(|one| one.status == CertificateStatus::Current);
-        let expires = in_use.or(certificates.first()).and_then(|one| one.not_after);
-        let findings = diagnose(&connector, expires, self.shared.clock.now());
+        let recovery = self.waiting(&show.name)?;
+        let in_use = in_use.or(certificates.first());
+        let findings = diagnose(&connector, in_use, recovery.as_ref(), self.shared.clock.now());
         let findings = explain(&connector, self.token_of(&known)?.as_ref(), &certificates, findings);
         let mut batch = Batch::new(self.shared.store.as_ref(), self.shared.clock.now());
         let seen: Option<Seen> = batch.get(&key::seen(&show.name))?;

@@ -121,6 +121,8 @@ fn connectors_from_before_there_were_records_are_let_in_and_two_current_certific
         issued_at: Some(Timestamp::from_seconds(START + 5)),
         not_after: None,
         state: CertificateState::Current,
+        issuer: None,
+        key: None,
     };
     let mut batch = batch::Batch::new(rig.store.as_ref(), rig.clock.now());
     batch.put(&key::certificate(&newer.id), &newer).unwrap();
