@@ -36,6 +36,8 @@ pub enum Verb {
     Reload(Place),
     /// Say how the agent stands, what runs here, and what is wrong.
     Status(Status),
+    /// Get another certificate now instead of at half of the life of this one.
+    Renew(Place),
     /// Remove the agent from this host; components stay, unless they are to be purged.
     Uninstall(Uninstall),
 }

@@ -88,7 +88,7 @@ fn enrolled(prefix: &Prefix) -> Result<Way, Failure> {
         Some(path) => store::read_pem(path).map_err(|error| Failure::local_because("ca_file cannot be used", error))?,
         None => identity.ca_pem().to_owned(),
     };
-    let identity = identity.trusting(ca.clone());
+    let identity = identity.trusting_only(ca.clone());
     Ok(Way { server: settings.server, proxy: settings.proxy, ca_pem: ca, identity: Some(identity) })
 }
 

@@ -6,6 +6,7 @@ pub mod command;
 pub mod download;
 pub mod files;
 pub mod http;
+pub mod https;
 pub mod installed;
 pub mod journal;
 pub mod lifecycle;

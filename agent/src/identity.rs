@@ -3,17 +3,20 @@
 //! A new identity is completed in a folder beside the old one and then takes its place, so at any moment one whole
 //! identity is there.
 
+pub mod next;
+
 use crate::hands::files;
 use crate::places::Prefix;
 use crate::platform;
+use muster_certs::certificate_id;
 use muster_certs::{
-    CertificateFacts, Fleet, Identity as Name, PublisherPublicKey, Role, certificate, client_config, store,
+    CertificateFacts, Fleet, Identity as Name, PublisherPublicKey, Role, certificate, client_config, possession, store,
 };
 use muster_runtime::failure::Failure;
-use muster_wire::id::ThingName;
+use muster_runtime::faults;
+use muster_wire::id::{Sha256Hex, ThingName};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// What the agent is known by.
 pub struct Identity {
@@ -26,6 +29,8 @@ pub struct Identity {
     /// Whose packages are installed.
     pub publisher: PublisherPublicKey,
     ca_pem: String,
+    /// What the settings say instead.
+    pinned_ca: Option<String>,
     certificate_pem: String,
     key_pem: String,
 }
@@ -67,6 +72,11 @@ impl Identity {
             return Err(Self::missing(prefix));
         }
         complete_swap(prefix)?;
+        Self::look(prefix)
+    }
+
+    /// Reads and checks the identity that is in its place, and leaves an exchange that is under way to whoever does it.
+    pub fn look(prefix: &Prefix) -> Result<Self, Failure> {
         let folder = prefix.identity();
         let pem = |name: &str| {
             store::read_pem(&folder.join(name))
@@ -96,6 +106,7 @@ impl Identity {
             certificate: CertificateFacts::from_der(&own).map_err(unusable)?,
             publisher: texts.publisher.trim().parse().map_err(unusable)?,
             ca_pem: texts.ca.to_owned(),
+            pinned_ca: None,
             certificate_pem: texts.certificate.to_owned(),
             key_pem: texts.key.to_owned(),
         };
@@ -106,19 +117,75 @@ impl Identity {
 
     /// The CA that the server is known by.
     pub fn ca_pem(&self) -> &str {
-        &self.ca_pem
+        self.pinned_ca.as_ref().unwrap_or(&self.ca_pem)
     }
 
-    /// The same, but the server is known by another CA.
-    pub fn trusting(self, ca_pem: String) -> Self {
-        Self { ca_pem, ..self }
+    /// The same, but the settings say by which CA the server is known, whatever the server says.
+    pub fn trusting_only(self, ca_pem: String) -> Self {
+        Self { pinned_ca: Some(ca_pem), ..self }
+    }
+
+    /// The same, but the CA is pinned if and as it is in `other`.
+    pub fn pinned_as(self, other: &Self) -> Self {
+        Self { pinned_ca: other.pinned_ca.clone(), ..self }
+    }
+
+    /// Whether the settings name the CA.
+    pub fn is_pinned(&self) -> bool {
+        self.pinned_ca.is_some()
     }
 
     /// How TLS is spoken with the server.
-    pub fn tls(&self, alpn: &[&[u8]]) -> Result<Arc<rustls::ClientConfig>, Failure> {
-        let config = client_config(&self.ca_pem, Some((&self.certificate_pem, &self.key_pem)), alpn);
-        config.map(Arc::new).map_err(|error| Failure::local_because("the identity cannot be used for TLS", error))
+    pub fn tls(&self, alpn: &[&[u8]]) -> Result<rustls::ClientConfig, Failure> {
+        let config = client_config(self.ca_pem(), Some((&self.certificate_pem, &self.key_pem)), alpn);
+        config.map_err(|error| Failure::local_because("the identity cannot be used for TLS", error))
     }
+
+    /// How TLS is spoken with the server by somebody whom it need not know.
+    pub fn anonymous_tls(&self, alpn: &[&[u8]]) -> Result<rustls::ClientConfig, Failure> {
+        let config = client_config(self.ca_pem(), None, alpn);
+        config.map_err(|error| Failure::local_because("the CA certificate cannot be used for TLS", error))
+    }
+
+    /// Its certificate, PEM.
+    pub fn certificate_pem(&self) -> &str {
+        &self.certificate_pem
+    }
+
+    /// Signs a statement with its key.
+    pub fn sign(&self, statement: &str) -> Result<String, Failure> {
+        possession::sign(&self.key_pem, statement)
+            .map_err(|error| Failure::local_because("the key of this host cannot sign", error))
+    }
+
+    /// The authorities that are trusted here.
+    pub fn roots(&self) -> Result<Vec<Sha256Hex>, Failure> {
+        roots(self.ca_pem())
+    }
+}
+
+/// The ids of the authorities in a PEM text.
+pub fn roots(ca_pem: &str) -> Result<Vec<Sha256Hex>, Failure> {
+    let unreadable = |error| Failure::local_because("the CA certificates are not readable", error);
+    let chain = certificate::chain_from_pem(ca_pem).map_err(unreadable)?;
+    chain
+        .iter()
+        .map(|der| Sha256Hex::new(&certificate_id(der)))
+        .collect::<Result<_, _>>()
+        .map_err(|error| Failure::local_because("the CA certificates have no usable id", error))
+}
+
+/// Trusts these authorities from now on: the same identity, another list.
+pub fn trust(prefix: &Prefix, identity: &Identity, ca_pem: &str) -> Result<Identity, Failure> {
+    let publisher = identity.publisher.to_string();
+    let texts =
+        Texts { key: &identity.key_pem, certificate: &identity.certificate_pem, ca: ca_pem, publisher: &publisher };
+    let trusting = Identity::check(&texts)?;
+    // One file, replaced whole.
+    store::write_public(&prefix.identity().join(CA), ca_pem.as_bytes())
+        .map_err(|error| Failure::local_because("the CA certificates were not written", error))?;
+    faults::point("trust.stored");
+    Ok(trusting.pinned_as(identity))
 }
 
 /// Writes a new identity in place of the old one, if there is one.

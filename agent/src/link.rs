@@ -4,6 +4,8 @@
 //! begins with empty queues.
 
 mod end;
+mod proof;
+mod refusal;
 mod session;
 
 pub use end::End;
@@ -11,12 +13,13 @@ pub use end::End;
 use crate::counter::Counter;
 use crate::dial::{self, DialError, Way};
 use crate::settings::Server;
+use crate::tls::Tls;
 use muster_runtime::backoff::Backoff;
 use muster_runtime::ids;
 use muster_wire::id::ThingName;
 use muster_wire::limits::{RETRY_BASE, RETRY_CAP};
 use muster_wire::shadow;
-use muster_wire::topic::{JobRef, JobsTopic, JobsVerb, ShadowTopic, ShadowVerb, Topic};
+use muster_wire::topic::{CertificateTopic, JobRef, JobsTopic, JobsVerb, ShadowTopic, ShadowVerb, Topic};
 pub use session::{Session, SessionError};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -26,6 +29,9 @@ use tokio::sync::mpsc;
 use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
+
+pub use proof::{ProofError, prove};
+pub use refusal::{Refusal, in_io, is_about_time};
 
 /// A message to the server.
 #[derive(Clone, Debug)]
@@ -45,6 +51,8 @@ pub enum Said {
     Up,
     /// The connection is gone, or was not made.
     Down(End),
+    /// What is wrong with the identity or the clock of this host, or that nothing is any more.
+    Identity(Option<String>),
     /// A message.
     Message {
         /// Where from.
@@ -64,11 +72,56 @@ pub struct Target {
     /// Who we are.
     pub thing: ThingName,
     /// Kept for the life of the program: TLS sessions are resumed from it.
-    pub tls: Arc<rustls::ClientConfig>,
+    pub tls: Tls,
     /// How often a sign of life is given.
     pub heartbeat: Duration,
     /// Counts the attempts of the agent itself; a check counts none.
     pub counter: Option<Arc<Counter>>,
+}
+
+/// Who listens to the link.
+#[derive(Clone, Debug)]
+pub struct Ears {
+    /// The agent: everything but what is about certificates.
+    pub agent: mpsc::Sender<Said>,
+    /// The keeper of the identity: what is about certificates, and why the server does not let us in.
+    pub keeper: mpsc::Sender<Heard>,
+}
+
+/// What the keeper of the identity hears.
+#[derive(Clone, Debug)]
+pub enum Heard {
+    /// Connected and subscribed.
+    Up,
+    /// The connection is gone.
+    Down,
+    /// The server was reached and there was no connection with it.
+    Refused(Refusal),
+    /// An answer about certificates, or a hint.
+    Message {
+        /// What is said.
+        verb: CertificateTopic,
+        /// As it came.
+        payload: bytes::Bytes,
+    },
+}
+
+impl Ears {
+    async fn agent(&self, said: Said) -> Result<(), LinkError> {
+        self.agent.send(said).await.map_err(|_| LinkError::Stopping)
+    }
+
+    async fn keeper(&self, heard: Heard) -> Result<(), LinkError> {
+        self.keeper.send(heard).await.map_err(|_| LinkError::Stopping)
+    }
+
+    async fn down(&self, end: End, refusal: Option<Refusal>) -> Result<(), LinkError> {
+        if let Some(refusal) = refusal {
+            self.keeper(Heard::Refused(refusal)).await?;
+        }
+        self.keeper(Heard::Down).await?;
+        self.agent(Said::Down(end)).await
+    }
 }
 
 /// Why there is no connection, or none any more.
@@ -93,12 +146,7 @@ const SETTLED_AFTER: Duration = Duration::from_secs(30);
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Keeps the connection until `stop`.
-pub async fn keep(
-    target: Target,
-    mut outbox: mpsc::Receiver<Outgoing>,
-    said: mpsc::Sender<Said>,
-    stop: CancellationToken,
-) {
+pub async fn keep(target: Target, mut outbox: mpsc::Receiver<Outgoing>, ears: Ears, stop: CancellationToken) {
     let mut backoff = Backoff::new(RETRY_BASE, RETRY_CAP);
     while !stop.is_cancelled() {
         let begun = tokio::time::Instant::now();
@@ -110,6 +158,7 @@ pub async fn keep(
             () = stop.cancelled() => return,
             opened = open(&target, target.thing.as_str()) => opened,
         };
+        let mut refusal = None;
         let end = match opened {
             Ok(mut session) => tokio::select! {
                 // A message that was half sent is asked anew after the next connect.
@@ -117,14 +166,17 @@ pub async fn keep(
                     let _ = tokio::time::timeout(GOODBYE, session.goodbye()).await;
                     return;
                 }
-                end = serve(&target, &mut session, &mut outbox, &said) => match end {
+                end = serve(&target, &mut session, &mut outbox, &ears) => match end {
                     Ok(never) => match never {},
                     Err(end) => end,
                 }
             },
-            Err(end) => end,
+            Err(end) => {
+                refusal = refusal::of(&end);
+                end
+            }
         };
-        if said.send(Said::Down(End::from(&end))).await.is_err() {
+        if ears.down(End::from(&end), refusal).await.is_err() {
             return;
         }
         while outbox.try_recv().is_ok() {}
@@ -137,6 +189,8 @@ pub async fn keep(
             // Cancel-safe: neither holds anything.
             () = stop.cancelled() => return,
             () = tokio::time::sleep(wait) => {}
+            // The server ends the connections of a certificate that was replaced: the next one is made at once.
+            () = target.tls.replaced() => backoff.reset(),
         }
     }
 }
@@ -151,7 +205,7 @@ pub async fn try_once(target: &Target, client_id: &str) -> Result<(), LinkError>
 /// Connects as far as the server's yes to CONNECT.
 pub async fn open(target: &Target, client_id: &str) -> Result<Session<TlsStream<TcpStream>>, LinkError> {
     let stream = dial::connect(&target.server, &target.way).await?;
-    let stream = dial::secure(stream, &target.server, &target.way, &target.tls).await?;
+    let stream = dial::secure(stream, &target.server, &target.way, &target.tls.current()).await?;
     Ok(Session::open(stream, client_id, target.heartbeat).await?)
 }
 
@@ -160,14 +214,15 @@ async fn serve(
     target: &Target,
     session: &mut Session<TlsStream<TcpStream>>,
     outbox: &mut mpsc::Receiver<Outgoing>,
-    said: &mpsc::Sender<Said>,
+    ears: &Ears,
 ) -> Result<Infallible, LinkError> {
     // The answers to what is asked next would otherwise be missed.
     for filters in subscriptions(&target.thing) {
         session.subscribe(filters).await?;
     }
     info!(server = %target.server, thing = %target.thing, "connected");
-    said.send(Said::Up).await.map_err(|_| LinkError::Stopping)?;
+    ears.agent(Said::Up).await?;
+    ears.keeper(Heard::Up).await?;
     let mut ping_at = tokio::time::Instant::now() + session.heartbeat();
     loop {
         let has_room = session.has_room();
@@ -176,10 +231,8 @@ async fn serve(
             packet = session.next() => {
                 if let Some((topic, payload)) = session.settle(packet?).await? {
                     match std::str::from_utf8(&topic).ok().and_then(|topic| Topic::parse(topic).ok()) {
-                        Some(topic) => {
-                            let message = Said::Message { topic, payload };
-                            said.send(message).await.map_err(|_| LinkError::Stopping)?;
-                        }
+                        Some(Topic::Certificate { verb, .. }) => ears.keeper(Heard::Message { verb, payload }).await?,
+                        Some(topic) => ears.agent(Said::Message { topic, payload }).await?,
                         None => debug!("a message on an unknown topic is ignored"),
                     }
                 }
@@ -210,7 +263,8 @@ fn subscriptions(thing: &ThingName) -> [Vec<String>; 2] {
         let shadow = Some(shadow::agent());
         Topic::Shadow { thing: thing.clone(), shadow, verb }.to_string()
     });
-    let shadows = get.into_iter().chain(update).map(of_shadow).chain(checked_in).collect();
+    let certificate = Topic::Certificate { thing: thing.clone(), verb: CertificateTopic::Notify }.to_string();
+    let shadows = get.into_iter().chain(update).map(of_shadow).chain(checked_in).chain([certificate]).collect();
     let notify_next = of_jobs(JobsTopic::NotifyNext);
     let any = |topic: JobsTopic| one_level_wider(&of_jobs(topic));
     let job = notify_next.strip_suffix("notify-next").unwrap_or_default();
@@ -251,6 +305,7 @@ mod tests {
                 "$aws/things/host-1/shadow/name/components/update/delta",
                 "$aws/things/host-1/shadow/name/agent/update/accepted",
                 "$aws/things/host-1/shadow/name/agent/update/rejected",
+                "muster/things/host-1/certificate/notify",
             ]
         );
         assert_eq!(

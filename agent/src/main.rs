@@ -16,17 +16,21 @@ mod enrol;
 mod hands;
 mod host;
 mod identity;
+mod keeper;
+mod keeping;
 mod link;
 mod lock;
 mod places;
 mod platform;
 mod removal;
+mod renew;
 mod reports;
 mod run;
 mod service;
 mod settings;
 mod standing;
 mod status;
+mod tls;
 mod trial;
 mod uninstall;
 mod upgrader;
@@ -84,6 +88,7 @@ async fn dispatch(args: Args) -> Result<String, Failure> {
         Verb::Stop(place) => service::stop(&prefix(&place)?),
         Verb::Restart(place) => service::restart(&prefix(&place)?),
         Verb::Reload(place) => run::reload(&prefix(&place)?),
+        Verb::Renew(place) => renew::renew(&prefix(&place)?).await,
         Verb::Status(args) => {
             let prefix = prefix(&args.place)?;
             if let Some(seconds) = args.wait {

@@ -4,7 +4,7 @@
 //! <prefix>/agent.toml
 //! <prefix>/agent/versions/<version>/muster-agent   agent/current -> versions/<version>
 //! <prefix>/state/lock   state/agent.json   state/service.json   state/removal.json   state/agent.log
-//! <prefix>/state/identity/{key.pem,cert.pem,ca.pem,publisher.pub}
+//! <prefix>/state/identity/{key.pem,cert.pem,ca.pem,publisher.pub}   identity.next, identity.new: the one to come
 //! <prefix>/state/journal/<component>.json   state/spool/<sha256>.part
 //! <prefix>/components/<name>/<version>/…   current -> <version>   data/   log/current.log   run.json
 //! ```
@@ -113,6 +113,16 @@ impl Prefix {
     /// Key, certificates and the publisher's key.
     pub fn identity(&self) -> PathBuf {
         self.state().join("identity")
+    }
+
+    /// Left by `muster-agent renew` for the agent that runs.
+    pub fn renewal_wanted(&self) -> PathBuf {
+        self.state().join("renew.wanted")
+    }
+
+    /// Why a renewal that somebody wanted was refused.
+    pub fn renewal_refused(&self) -> PathBuf {
+        self.state().join("renew.refused")
     }
 
     /// The journals.

@@ -5,7 +5,8 @@ use crate::counter::Counter;
 use crate::hands::download::Source;
 use crate::hands::http::Endpoint;
 use crate::identity::Identity;
-use crate::link::{self, QUEUE, Target};
+use crate::keeping::{self, Keeping};
+use crate::link::QUEUE;
 use crate::lock::{self, Lock};
 use crate::places::Prefix;
 use crate::platform::{self, Wish, Wishes};
@@ -13,7 +14,6 @@ use crate::removal::Removal;
 use crate::settings::Settings;
 use crate::standing::{Notifier, Standing};
 use crate::{trial, uninstall};
-use muster_certs::store;
 use muster_runtime::clock::Clock;
 use muster_runtime::failure::Failure;
 use muster_runtime::tasks::{OnExit, TaskGroup};
@@ -88,45 +88,26 @@ async fn round(prefix: &Prefix, process: &mut Process) -> Result<Round, Failure>
     let mut tried =
         trial::begin(prefix, clock).map_err(|error| Failure::local_because("the agent cannot start", error))?;
     let settings = tried.settings.clone();
-    let mut identity = Identity::load(prefix)?;
-    if identity.name != settings.name {
-        let (path, found) = (prefix.settings(), &settings.name);
-        return Err(Failure::local(format!(
-            "{} says name = {found:?}, but the certificate is for {}; correct the name",
-            path.display(),
-            identity.name
-        )));
-    }
-    if let Some(path) = &settings.ca_file {
-        let ca = store::read_pem(path).map_err(|error| Failure::local_because("ca_file cannot be used", error))?;
-        identity = identity.trusting(ca);
-    }
+    let identity = keeping::identity(prefix, &settings)?;
     let stop = CancellationToken::new();
-    let (outbox, to_send) = mpsc::channel(QUEUE);
     let (say, said) = mpsc::channel(QUEUE);
     let server = settings.server.clone();
     let way = settings.proxy.way(&server);
     info!(%server, proxy = settings.proxy.explain(&server), "way to the server");
     let counter = Arc::new(Counter::at(prefix.session()));
-    let target = Target {
-        counter: Some(counter.clone()),
-        server: server.clone(),
-        way: way.clone(),
-        thing: identity.name.clone(),
-        tls: identity.tls(&[b"x-amzn-mqtt-ca"])?,
-        heartbeat: settings.heartbeat,
-    };
+    let (thing, publisher) = (identity.name.clone(), identity.publisher.clone());
+    let keeping = Keeping::new(prefix, identity, &settings, clock, counter.clone(), say, &stop)?;
     let source = Source {
-        https: Endpoint { server, way, tls: Some(identity.tls(&[b"http/1.1"])?) },
-        mqtt: Some(Target { counter: None, ..target.clone() }),
+        https: Endpoint { server, way, tls: Some(keeping.https()) },
+        mqtt: Some(keeping.uncounted()),
         over: settings.download,
     };
     let proven = Arc::new(Notify::new());
     let agent = Agent::new(Parts {
         prefix: prefix.clone(),
-        thing: identity.name.clone(),
+        thing: thing.clone(),
         source,
-        publisher: identity.publisher,
+        publisher,
         clock: clock.clone(),
         settings: tried.report(),
         proven: Arc::clone(&proven),
@@ -135,15 +116,15 @@ async fn round(prefix: &Prefix, process: &mut Process) -> Result<Round, Failure>
         allow: settings.allow,
         telemetry_interval: settings.telemetry_interval,
         verify_interval: settings.verify_interval,
-        outbox,
+        outbox: keeping.outbox(),
         said,
         standing: Standing::new(prefix, clock.clone(), notifier.clone(), *started_at),
         stop: stop.clone(),
     })
     .map_err(|error| Failure::local_because("the agent cannot start", error))?;
-    info!(thing = %identity.name, prefix = %prefix.root().display(), version = env!("CARGO_PKG_VERSION"), "agent runs");
+    info!(%thing, prefix = %prefix.root().display(), version = env!("CARGO_PKG_VERSION"), "agent runs");
     let mut tasks = TaskGroup::new(stop.clone());
-    tasks.spawn("link", OnExit::StopAll, link::keep(target, to_send, say, stop.clone()));
+    keeping.spawn(&mut tasks, &stop);
     let left = Arc::new(AtomicBool::new(false));
     let (leaves, all) = (Arc::clone(&left), stop.clone());
     tasks.spawn("agent", OnExit::StopAll, async move {

@@ -40,6 +40,9 @@ pub struct Told {
     pub link_since: Timestamp,
     /// Why there is no connection, or why the server does not take what it is told.
     pub trouble: Option<String>,
+    /// What is wrong with the identity or the clock of this host.
+    #[serde(default)]
+    pub identity: Option<String>,
     /// When the server confirmed a report of this process, first and last.
     pub checked_in: Option<CheckIns>,
 }
@@ -102,6 +105,7 @@ impl Standing {
             link: LinkState::Connecting,
             link_since: now,
             trouble: None,
+            identity: None,
             checked_in: None,
         };
         let life_at = notifier.life_every().map(|_| clock.instant());
@@ -144,6 +148,12 @@ impl Standing {
         self.tell();
     }
 
+    /// The identity or the clock of this host is not as it should be, or is again.
+    pub fn identity(&mut self, trouble: Option<String>) {
+        self.told.identity = trouble;
+        self.tell();
+    }
+
     /// Waits until the next sign of life is due; for ever when nobody waits for one.
     pub async fn life_due(&self) {
         match self.life_at {
@@ -179,7 +189,9 @@ impl Standing {
 
     /// One line for the service manager's own listing.
     fn line(&self) -> String {
-        let trouble = self.told.trouble.as_deref().map(|trouble| format!(": {trouble}")).unwrap_or_default();
+        // What is wrong with the identity is the reason for the rest, and says what to do.
+        let trouble = self.told.identity.as_deref().or(self.told.trouble.as_deref());
+        let trouble = trouble.map(|trouble| format!(": {trouble}")).unwrap_or_default();
         match (self.told.link, self.told.checked_in) {
             (LinkState::Connecting, _) => "Connecting to the server".to_owned(),
             (LinkState::Up, None) => format!("Connected, not yet confirmed by the server{trouble}"),
@@ -218,6 +230,10 @@ mod tests {
         standing.checked_in();
         let [first, last] = [30, 40].map(Timestamp::from_seconds);
         assert_eq!((told().trouble, told().checked_in), (None, Some(CheckIns { first, last })));
+        standing.identity(Some("the clock is wrong".into()));
+        assert_eq!(told().identity.as_deref(), Some("the clock is wrong"));
+        assert!(standing.line().ends_with(": the clock is wrong"), "{}", standing.line());
+        standing.identity(None);
         standing.down(&End { why: "revoked".into(), refused: true });
         assert_eq!(told().link, LinkState::Refused);
         // A process that started at another moment is somebody else.

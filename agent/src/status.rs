@@ -71,6 +71,8 @@ pub struct Running {
     pub last_check_in: Option<Timestamp>,
     /// What the agent says is wrong.
     pub trouble: Option<String>,
+    /// What it says is wrong with the identity or the clock of this host.
+    pub identity: Option<String>,
 }
 
 /// One component.
@@ -121,7 +123,8 @@ pub fn status(prefix: &Prefix) -> Result<Status, Failure> {
         problems: Vec::new(),
         components: journal::known(prefix).into_iter().map(|name| component(prefix, name)).collect::<Result<_, _>>()?,
     };
-    status.problems = status.find_problems(Removal::read(prefix)?.is_some(), Clock::system().now());
+    let life = status.certificate_expires.since(Timestamp::from_seconds(identity.certificate.not_before));
+    status.problems = status.find_problems(Removal::read(prefix)?.is_some(), life, Clock::system().now());
     Ok(status)
 }
 
@@ -156,11 +159,11 @@ pub async fn wait(prefix: &Prefix, patience: Duration) -> Result<(), Failure> {
 
 /// Between two looks of [`wait`].
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
-/// A certificate that is good for less is told: it should have been renewed at half of its life.
-const RENEWAL_OVERDUE: Duration = Duration::from_secs(5 * 24 * 3600);
+/// A certificate with less than this part of its life left is told: it should have been renewed at half of it.
+const OVERDUE_PART: u32 = 4;
 
 impl Status {
-    fn find_problems(&self, leaves: bool, now: Timestamp) -> Vec<String> {
+    fn find_problems(&self, leaves: bool, certificate_life: Duration, now: Timestamp) -> Vec<String> {
         let mut problems = Vec::new();
         if leaves {
             problems.push("the agent is being removed; to finish that: muster-agent uninstall".to_owned());
@@ -168,13 +171,13 @@ impl Status {
         let left = self.certificate_expires.since(now);
         if self.certificate_expires <= now {
             problems.push(format!("the certificate expired at {}", self.certificate_expires));
-        } else if left < RENEWAL_OVERDUE {
+        } else if left < certificate_life / OVERDUE_PART {
             problems.push(format!("the certificate expires at {} and was not renewed", self.certificate_expires));
         }
         match (&self.agent, self.agent_runs) {
             (None, false) => problems.push("the agent does not run; start it: muster-agent start".to_owned()),
             (None, true) => problems.push("an agent runs, but does not say how it stands".to_owned()),
-            (Some(agent), _) => problems.extend(agent.problem()),
+            (Some(agent), _) => problems.extend(agent.identity.clone().into_iter().chain(agent.problem())),
         }
         if let Some(agent) = &self.agent
             && agent.version != self.version
@@ -226,6 +229,7 @@ impl From<Told> for Running {
             first_check_in: told.checked_in.map(|at| at.first),
             last_check_in: told.checked_in.map(|at| at.last),
             trouble: told.trouble,
+            identity: told.identity,
         }
     }
 }

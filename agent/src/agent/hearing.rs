@@ -28,6 +28,7 @@ impl Agent {
                 }
                 self.requests.clear();
             }
+            Said::Identity(trouble) => self.parts.standing.identity(trouble),
             Said::Message { topic, payload } => self.hear_message(&topic, &payload),
         }
     }

@@ -4,13 +4,13 @@ use super::{Line, Way, date};
 use crate::dial::{self, DialError};
 use crate::hands::http::{Endpoint, HttpError, get};
 use crate::link;
+use crate::tls::Tls;
 use muster_certs::client_config;
 use muster_runtime::clock::Clock;
 use muster_runtime::ids;
 use muster_wire::enrol::HEALTH_PATH;
 use muster_wire::id::ThingName;
 use muster_wire::limits::HEARTBEAT;
-use std::sync::Arc;
 
 /// A clock may be off by so much; certificates are valid from some minutes before they are made.
 const SKEW_GOOD_S: u64 = 30;
@@ -63,15 +63,18 @@ async fn steps(way: &Way, clock: &Clock, lines: &mut Vec<Line>) -> Result<(), ()
 
     let own = way.identity.as_ref();
     let tls = |alpn: &[u8]| match own {
-        Some(identity) => identity.tls(&[alpn]).map_err(|failure| failure.chain()),
-        None => client_config(&way.ca_pem, None, &[alpn]).map(Arc::new).map_err(|error| error.to_string()),
+        Some(identity) => Tls::of(identity, &[alpn], clock).map_err(|failure| failure.chain()),
+        None => {
+            let config = client_config(&way.ca_pem, None, &[alpn]).map_err(|error| error.to_string())?;
+            Ok(Tls::fixed(config, clock))
+        }
     };
     let needed = "TLS with a certificate of this fleet's CA";
     let mqtt_tls = match tls(MQTT) {
         Ok(tls) => tls,
         Err(why) => return done(Line::fail("tls", why, needed, "use the CA file of this server")),
     };
-    let spoken = match dial::secure(stream, server, &path, &mqtt_tls).await {
+    let spoken = match dial::secure(stream, server, &path, &mqtt_tls.current()).await {
         Ok(stream) => stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec),
         Err(error) => {
             let now = clock.now();

@@ -3,7 +3,10 @@
 
 use crate::dial::Way;
 use crate::hands::http::{Endpoint, HttpError};
+use crate::hands::https;
+use crate::keeper::clocks_differ;
 use crate::settings::Server;
+use crate::tls::Tls;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -15,9 +18,8 @@ use muster_runtime::clock::Clock;
 use muster_runtime::failure::{Cause, Failure};
 use muster_runtime::ids;
 use muster_wire::enrol::{ENROL_PATH, EnrolRequest, EnrolResponse};
-use muster_wire::limits::{HTTP_BODY_BYTES_MAX, RETRY_BASE};
+use muster_wire::limits::{CLOCK_SKEW_WARN, HTTP_BODY_BYTES_MAX, RETRY_BASE};
 use muster_wire::rejection::Rejection;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// A server that is busy for longer is given up: a token lives for five minutes.
@@ -40,7 +42,7 @@ pub(super) async fn ask(
 ) -> Result<EnrolResponse, Failure> {
     let tls = client_config(ca, None, &[b"http/1.1"])
         .map_err(|error| Failure::local_because("--ca cannot be used", error))?;
-    let endpoint = Endpoint { server: server.clone(), way: way.clone(), tls: Some(Arc::new(tls)) };
+    let endpoint = Endpoint { server: server.clone(), way: way.clone(), tls: Some(Tls::fixed(tls, clock)) };
     let failed = |error: Cause| Failure::local_because("cannot write the request", error);
     let body = Bytes::from(serde_json::to_vec(request).map_err(|error| failed(error.into()))?);
     let give_up_at = clock.instant() + PATIENCE;
@@ -52,9 +54,13 @@ pub(super) async fn ask(
             .header("user-agent", "muster-agent")
             .body(Full::new(body.clone()))
             .map_err(|error| failed(error.into()))?;
-        let (why, wait) = match endpoint.exchange(request, read_answer).await? {
-            Tried::Done(response) => return Ok(*response),
-            Tried::Busy { why, wait } => (why, wait),
+        let (why, wait) = match endpoint.exchange(request, read_answer).await {
+            Ok(Tried::Done(response)) => return Ok(*response),
+            Ok(Tried::Busy { why, wait }) => (why, wait),
+            Err(failure @ Failure::Unreachable { .. }) => {
+                return Err(blame_the_clock(&endpoint, clock).await.unwrap_or(failure));
+            }
+            Err(failure) => return Err(failure),
         };
         // The jitter comes on top of what the server asks for: others were told the same.
         let wait = wait.unwrap_or_default().min(WAIT_MAX) + backoff.next(ids::random_fraction());
@@ -64,6 +70,13 @@ pub(super) async fn ask(
         eprintln!("muster-agent: the server is busy ({why}); trying again in {:.0} s", wait.as_secs_f64().max(1.0));
         tokio::time::sleep(wait).await;
     }
+}
+
+/// A server that cannot be believed may be right about the time.
+async fn blame_the_clock(endpoint: &Endpoint, clock: &Clock) -> Option<Failure> {
+    let server = https::time(endpoint, clock).await.ok()?;
+    let skew = clock.now().epoch_seconds().saturating_sub(server.epoch_seconds());
+    (skew.unsigned_abs() > CLOCK_SKEW_WARN.as_secs()).then(|| Failure::local(clocks_differ(skew)))
 }
 
 async fn read_answer(answer: Response<Incoming>) -> Result<Tried, Failure> {

@@ -2,6 +2,7 @@
 
 use crate::dial::{self, DialError, Way};
 use crate::settings::Server;
+use crate::tls::Tls;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -9,7 +10,6 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::future::Future;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
@@ -28,7 +28,7 @@ pub struct Endpoint {
     /// Directly, or through a proxy.
     pub way: Way,
     /// How TLS is spoken, if it is.
-    pub tls: Option<Arc<rustls::ClientConfig>>,
+    pub tls: Option<Tls>,
 }
 
 /// Why an exchange did not happen.
@@ -68,7 +68,8 @@ impl Endpoint {
         match &self.tls {
             None => self.exchange_on(stream, request, read).await,
             Some(tls) => {
-                let stream = dial::secure(stream, &self.server, &self.way, tls).await.map_err(HttpError::from)?;
+                let stream =
+                    dial::secure(stream, &self.server, &self.way, &tls.current()).await.map_err(HttpError::from)?;
                 self.exchange_on(stream, request, read).await
             }
         }
