@@ -79,9 +79,49 @@ impl Fleet {
     /// Starts the server: on a free port the first time, on the same port afterwards. Returns when it is ready.
     #[track_caller]
     pub fn serve(&mut self) {
+        let command = Command::new(&self.programs.muster);
+        self.serve_by(command);
+    }
+
+    /// Starts the server that kills itself at a fault point.
+    #[track_caller]
+    pub fn serve_with_fault(&mut self, point: &str) {
+        let mut command = Command::new(self.programs.server_with_faults());
+        command.env("MUSTER_FAULT", point);
+        self.serve_by(command);
+    }
+
+    /// Starts a server whose clock is wrong by so many seconds.
+    #[track_caller]
+    pub fn serve_with_clock_error(&mut self, seconds: i64) {
+        let mut command = Command::new(self.programs.server_with_faults());
+        command.env("MUSTER_CLOCK_ERROR_S", seconds.to_string());
+        self.serve_by(command);
+    }
+
+    /// Waits until the server ends by itself, as it does at a fault point.
+    #[track_caller]
+    pub fn wait_for_end(&mut self, deadline: Duration) -> ExitStatus {
+        self.server.take().expect("the server runs").wait(deadline)
+    }
+
+    /// Sets `key` of the server's settings, which has its default so far; the server must not run.
+    #[track_caller]
+    pub fn configure(&self, key: &str, value: &str) {
+        assert!(self.server.is_none(), "the server reads its settings when it starts");
+        let path = self.data().join("muster.toml");
+        let text = fs::read_to_string(&path).expect("`muster init` wrote the settings");
+        let is_default =
+            |line: &str| line.strip_prefix("# ").is_some_and(|line| line.starts_with(&format!("{key} = ")));
+        assert_eq!(text.lines().filter(|line| is_default(line)).count(), 1, "the settings have one {key}");
+        let set = |line: &str| if is_default(line) { format!("{key} = {value}\n") } else { format!("{line}\n") };
+        fs::write(&path, text.lines().map(set).collect::<String>()).expect("the settings can be written");
+    }
+
+    #[track_caller]
+    fn serve_by(&mut self, mut command: Command) {
         assert!(self.server.is_none(), "the server runs already");
         let listen = self.address.map_or_else(|| "127.0.0.1:0".to_owned(), |address| address.to_string());
-        let mut command = Command::new(&self.programs.muster);
         command.arg("serve").arg("--data").arg(self.data()).args(["--listen", &listen]);
         let mut server = Process::spawn_and_listen("the server", command, &self.log_file("server"));
         let line = server.wait_for_line("ready ", READY_DEADLINE);

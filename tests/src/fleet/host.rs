@@ -114,6 +114,14 @@ impl Host {
         self.spawn(command);
     }
 
+    /// Starts an agent whose clock is wrong by so many seconds.
+    #[track_caller]
+    pub fn run_with_clock_error(&mut self, seconds: i64) {
+        let mut command = Command::new(self.programs.with_faults());
+        command.env("MUSTER_CLOCK_ERROR_S", seconds.to_string());
+        self.spawn(command);
+    }
+
     #[track_caller]
     fn spawn(&mut self, mut command: Command) {
         assert!(self.agent.is_none(), "the agent of {} runs already", self.name);

@@ -12,6 +12,8 @@ pub struct Programs {
     pub agent: PathBuf,
     /// The agent with fault points; it need not be there.
     pub agent_with_faults: PathBuf,
+    /// The server with fault points; it need not be there.
+    pub muster_with_faults: PathBuf,
     /// The component.
     pub greeter: PathBuf,
 }
@@ -28,6 +30,7 @@ impl Programs {
             muster: present(folder.join("muster")),
             agent: present(folder.join("muster-agent")),
             agent_with_faults: folder.join("muster-agent-faults"),
+            muster_with_faults: folder.join("muster-faults"),
             greeter: present(folder.join("greeter")),
         }
     }
@@ -35,13 +38,20 @@ impl Programs {
     /// The agent with fault points.
     #[track_caller]
     pub fn with_faults(&self) -> &Path {
-        assert!(
-            self.agent_with_faults.is_file(),
-            "{} is missing; `cargo verify --only faults` builds it",
-            self.agent_with_faults.display()
-        );
-        &self.agent_with_faults
+        built_with_faults(&self.agent_with_faults)
     }
+
+    /// The server with fault points.
+    #[track_caller]
+    pub fn server_with_faults(&self) -> &Path {
+        built_with_faults(&self.muster_with_faults)
+    }
+}
+
+#[track_caller]
+fn built_with_faults(path: &Path) -> &Path {
+    assert!(path.is_file(), "{} is missing; `cargo verify --only faults` builds it", path.display());
+    path
 }
 
 #[track_caller]

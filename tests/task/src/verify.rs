@@ -53,11 +53,13 @@ pub const STEPS: &[Step] = &[
     Step { name: "build", claim: "the programs build", actions: &[cargo(BUILD_BINARIES)] },
     Step {
         name: "faults",
-        claim: "the agent builds with fault points",
-        // The last build puts the ordinary agent back in its place.
+        claim: "the agent and the server build with fault points",
+        // The last build puts the ordinary programs back in their place.
         actions: &[
             cargo(&["build", "--release", "-p", "muster-agent", "--features", "faults"]),
             Action::Keep { binary: "muster-agent", name: "muster-agent-faults" },
+            cargo(&["build", "--release", "-p", "muster-cli", "--features", "faults"]),
+            Action::Keep { binary: "muster", name: "muster-faults" },
             cargo(BUILD_BINARIES),
         ],
     },
