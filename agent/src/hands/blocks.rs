@@ -107,7 +107,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Blocks<'_, S> {
 
     fn write(&self, file: &mut File, number: u64, payload: &[u8]) -> Result<(), Trouble> {
         file.write_all(payload).map_err(|error| write_failed(error, self.wanted))?;
-        if number % u64::from(PER_REQUEST) == 0 {
+        if number.is_multiple_of(u64::from(PER_REQUEST)) {
             faults::point("upgrade.during_download");
         }
         Ok(())
