@@ -56,6 +56,11 @@ pub struct BridgeConfig {
 /// request of a client with a certificate, and again about connections that stand when somebody's standing changed: it
 /// must be quick and may not wait.
 pub trait Gate: Send + Sync + 'static {
+    /// Whom a verified certificate speaks for: what it says itself, unless it was issued before its name was known.
+    fn speaks_for(&self, identity: Identity, _certificate: &str) -> Identity {
+        identity
+    }
+
     /// Whether this client is let in.
     fn admits(&self, caller: &Caller) -> Result<(), Refusal>;
 

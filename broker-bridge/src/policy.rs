@@ -5,7 +5,8 @@
 //! | connector | requests about shadow, jobs, streams and certificate, and telemetry, of its own thing | shadow, jobs, streams and certificate of its own thing |
 //! | observer | nothing | `muster/view/…`, `$aws/events/…`, the shadow topics of any thing |
 //! | operator | `muster/op/{verb}` | what an observer may, and `muster/reply/{own client id}/…` |
-//! | service | nothing | nothing |
+//! | claim | the requests of fleet provisioning, RegisterThing with its own template only | the answers to them |
+//! | service, provisioned | nothing | nothing |
 //!
 //! Topics in the service's own voice (`…/accepted`, `…/delta` and so on) are published by nobody. Topics of applications
 //! are a table of their own, `policy/application.rs`: what they are is a setting. What an operator granted to a connector
@@ -21,7 +22,8 @@ use crate::settings::MqttSettings;
 use muster_bus::Caller;
 use muster_certs::identity::{Identity, Role};
 use muster_wire::filter::TopicFilter;
-use muster_wire::topic::Topic;
+use muster_wire::provision::ClaimName;
+use muster_wire::topic::{ProvisioningApi, Topic, provisions};
 use named::Rules;
 
 /// Begin of the filters for answers; the client id follows. Answers go to the connection that asked.
@@ -90,7 +92,17 @@ fn publishes(identity: &Identity, topic: &Topic) -> bool {
     match identity.role() {
         Role::Connector => topic.thing().is_some_and(|thing| thing.as_str() == identity.name()),
         Role::Operator => matches!(topic, Topic::Operator { .. }),
-        Role::Observer | Role::Service => false,
+        Role::Claim => provisions_with(identity, topic),
+        Role::Observer | Role::Service | Role::Provisioned => false,
+    }
+}
+
+/// Whether this is a request that the claim is for.
+fn provisions_with(identity: &Identity, topic: &Topic) -> bool {
+    let (Topic::Provisioning(topic), Ok(claim)) = (topic, identity.name().parse::<ClaimName>()) else { return false };
+    match &topic.api {
+        ProvisioningApi::CreateKeys | ProvisioningApi::CreateFromCsr => true,
+        ProvisioningApi::Register(template) => *template == claim.template,
     }
 }
 
@@ -100,7 +112,10 @@ fn subscribes(identity: &Identity, client_id: &str, filter: &str) -> bool {
         Role::Connector => within_thing(filter, identity.name()),
         Role::Observer => observes(filter),
         Role::Operator => observes(filter) || below(filter, REPLIES, client_id),
-        Role::Service => false,
+        Role::Claim => {
+            identity.name().parse::<ClaimName>().is_ok_and(|claim| provisions(filter, claim.template.as_str()))
+        }
+        Role::Service | Role::Provisioned => false,
     }
 }
 
@@ -187,8 +202,60 @@ mod tests {
             let parsed = Topic::parse(topic).unwrap();
             let found = who.each_ref().map(|who| may(who, "client", Action::Publish(&parsed)) == Decision::Allow);
             assert_eq!(found, expected, "{topic}");
-            let service = may(&identity(Role::Service, "s"), "s", Action::Publish(&parsed));
-            assert_eq!(service, Decision::Deny, "{topic}");
+            for role in [Role::Service, Role::Claim, Role::Provisioned] {
+                let denied = may(&identity(role, "t1:s"), "s", Action::Publish(&parsed));
+                assert_eq!(denied, Decision::Deny, "{topic} {role}");
+            }
+        }
+    }
+
+    /// Every other topic of the tables above and below is denied to a claim: `publishing_follows_the_table` and
+    /// `subscribing_follows_the_table` ask for it too.
+    #[test]
+    fn a_claim_provisions_with_its_own_template_and_does_nothing_else() {
+        let claim = identity(Role::Claim, "cams:a1");
+        let others = [Role::Connector, Role::Observer, Role::Operator, Role::Service, Role::Provisioned];
+        for (topic, expected) in [
+            ("$aws/certificates/create/json", true),
+            ("$aws/certificates/create/cbor", true),
+            ("$aws/certificates/create-from-csr/json", true),
+            ("$aws/provisioning-templates/cams/provision/json", true),
+            ("$aws/provisioning-templates/cams/provision/cbor", true),
+            ("$aws/provisioning-templates/cams2/provision/json", false),
+            ("$aws/provisioning-templates/cam/provision/json", false),
+            ("$aws/certificates/create/json/accepted", false),
+            ("$aws/provisioning-templates/cams/provision/json/rejected", false),
+            ("$aws/things/cams/shadow/get", false),
+            ("app/cams", false),
+        ] {
+            let parsed = Topic::parse(topic).unwrap();
+            let may = |who: &Identity| may(who, "c", Action::Publish(&parsed)) == Decision::Allow;
+            assert_eq!(may(&claim), expected, "{topic}");
+            if topic.starts_with("$aws/certificates") || topic.starts_with("$aws/provisioning") {
+                assert!(!others.iter().any(|role| may(&identity(*role, "cams"))), "{topic}");
+            }
+        }
+        for (filter, expected) in [
+            ("$aws/certificates/create/json/accepted", true),
+            ("$aws/certificates/create/+/+", true),
+            ("$aws/certificates/create-from-csr/cbor/#", true),
+            ("$aws/provisioning-templates/cams/provision/json/rejected", true),
+            ("$aws/certificates/#", false),
+            ("$aws/provisioning-templates/#", false),
+            ("$aws/provisioning-templates/+/provision/json/accepted", false),
+            ("$aws/provisioning-templates/cams2/provision/json/accepted", false),
+            ("$aws/things/cams/#", false),
+            ("$aws/events/#", false),
+            ("muster/view/#", false),
+            ("muster/reply/c/#", false),
+            ("#", false),
+        ] {
+            let parsed = TopicFilter::new(filter).unwrap();
+            let may = |who: &Identity| may(who, "c", Action::Subscribe(&parsed)) == Decision::Allow;
+            assert_eq!(may(&claim), expected, "{filter}");
+            if expected {
+                assert!(!others.iter().any(|role| may(&identity(*role, "cams"))), "{filter}");
+            }
         }
     }
 
@@ -243,6 +310,10 @@ mod tests {
             let parsed = TopicFilter::new(filter).unwrap();
             let found = who.each_ref().map(|who| may(who, "c1", Action::Subscribe(&parsed)) == Decision::Allow);
             assert_eq!(found, expected, "{filter}");
+            for role in [Role::Service, Role::Claim, Role::Provisioned] {
+                let denied = may(&identity(role, "t1:s"), "c1", Action::Subscribe(&parsed));
+                assert_eq!(denied, Decision::Deny, "{filter} {role}");
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ use muster_bus::{Door, Message, Whose};
 use muster_certs::identity::Role;
 use muster_wire::filter::TopicFilter;
 use muster_wire::id::ThingName;
-use muster_wire::limits::SESSIONS_PER_IDENTITY_MAX;
+use muster_wire::limits::{SESSIONS_PER_CLAIM_MAX, SESSIONS_PER_IDENTITY_MAX};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -234,7 +234,8 @@ fn per_identity_max(link: &Link) -> usize {
     match link.caller.identity.role() {
         // One certificate may carry many things, each over its own connection.
         Role::Connector if link.rules().is_some() => SESSIONS_PER_PERSON_MAX,
-        Role::Connector => SESSIONS_PER_IDENTITY_MAX,
+        Role::Connector | Role::Provisioned => SESSIONS_PER_IDENTITY_MAX,
+        Role::Claim => SESSIONS_PER_CLAIM_MAX,
         Role::Operator | Role::Observer | Role::Service => SESSIONS_PER_PERSON_MAX,
     }
 }

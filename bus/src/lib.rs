@@ -18,7 +18,7 @@ pub use embedded::{EmbeddedBus, Inboxes, ObserverLink};
 pub use message::{Message, Properties, Qos};
 pub use request::{
     Answer, Assign, Caller, Connection, Inbound, Latch, LinkChange, LinkState, Order, OrderKind, Outcome, Request,
-    ResponseTo, Tag,
+    ResponseTo, Tag, Verdict,
 };
 
 use muster_certs::identity::Identity;

@@ -8,6 +8,7 @@ use muster_wire::enrol::{EnrolRequest, EnrolResponse};
 use muster_wire::id::{JobId, Sha256Hex, ShadowName, ThingName};
 use muster_wire::job::{ExecutionDescription, StatusDetails};
 use muster_wire::policy::CertificateNames;
+use muster_wire::provision::HookAnswer;
 use muster_wire::rejection::Rejection;
 use muster_wire::topic::Topic;
 use std::fmt;
@@ -185,6 +186,17 @@ pub enum OrderKind {
     },
 }
 
+/// What the hook of a provisioning template says of a device that wants to become a thing.
+#[derive(Debug)]
+pub struct Verdict {
+    /// What the device asked.
+    pub request: Request,
+    /// Which hook was asked.
+    pub hook: Box<str>,
+    /// What it said, or why it said nothing that counts.
+    pub said: Result<HookAnswer, String>,
+}
+
 /// Everything that goes to a partition.
 #[derive(Debug)]
 pub enum Inbound {
@@ -224,6 +236,8 @@ pub enum Inbound {
         /// Where the answer goes.
         reply: oneshot::Sender<Result<RecoverResponse, Rejection>>,
     },
+    /// The hook of a provisioning template has spoken.
+    Verdict(Box<Verdict>),
     /// A job reached a thing.
     Assign(Assign),
     /// An operator's order about one execution.
@@ -243,7 +257,12 @@ impl Inbound {
         match self {
             Self::Request(request) => request.topic.partition(),
             Self::Link(change) => Some(&change.thing),
-            Self::Enrol { .. } | Self::Recover { .. } | Self::Proven { .. } | Self::Jobs | Self::Stop => None,
+            Self::Enrol { .. }
+            | Self::Recover { .. }
+            | Self::Proven { .. }
+            | Self::Verdict(_)
+            | Self::Jobs
+            | Self::Stop => None,
             Self::Assign(assign) => Some(&assign.thing),
             Self::Order(order) => Some(&order.thing),
             Self::Wake(thing) | Self::Shadows { thing, .. } => Some(thing),

@@ -222,6 +222,22 @@ impl Authority {
         self.sign(identity.name(), &params, &request.public_key)
     }
 
+    /// As [`Authority::issue_from_csr`], whatever name the request has: of a device that does not know its name yet, the
+    /// key alone counts.
+    ///
+    /// Errors: those of [`Authority::issue_from_csr`] but for the name.
+    pub fn issue_over_key(
+        &self,
+        csr_pem: &str,
+        identity: &Identity,
+        lifetime: Duration,
+        now: i64,
+    ) -> Result<String, AuthorityError> {
+        let request = VerifiedRequest::from_pem(csr_pem)?;
+        let params = self.client_params(identity, lifetime, now)?;
+        self.sign(identity.name(), &params, &request.public_key)
+    }
+
     /// Issues a certificate for `identity` with a new key made here: `(certificate_pem, key_pem)`.
     ///
     /// For operators and device SDKs that are handed files; agents make their own key and send a request.

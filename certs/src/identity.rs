@@ -35,6 +35,11 @@ pub enum Role {
     Observer,
     /// A part of Muster itself.
     Service,
+    /// Devices that shall get an identity of their own: `TEMPLATE:ID`.
+    Claim,
+    /// A device whose certificate was issued before its name was known. Whom it speaks for stands in the records; by
+    /// itself it speaks for nobody.
+    Provisioned,
 }
 
 /// A checked identity: fleet, role and name.
@@ -56,8 +61,8 @@ pub enum IdentityError {
         /// The text, cut to a printable length.
         found: String,
     },
-    /// The role is none of the four.
-    #[error("role {found:?} does not exist (use connector, operator, observer or service)")]
+    /// The role does not exist.
+    #[error("role {found:?} does not exist (use connector, operator, observer, service, claim or provisioned)")]
     Role {
         /// The text, cut to a printable length.
         found: String,
@@ -142,6 +147,8 @@ impl Role {
             Self::Operator => "operator",
             Self::Observer => "observer",
             Self::Service => "service",
+            Self::Claim => "claim",
+            Self::Provisioned => "provisioned",
         }
     }
 }
@@ -220,7 +227,7 @@ fn is_name(role: Role, name: &str) -> bool {
 const fn allowed(role: Role) -> &'static str {
     match role {
         Role::Operator => "a-z A-Z 0-9 : _ - . and no leading dot",
-        Role::Connector | Role::Observer | Role::Service => "a-z A-Z 0-9 : _ - only",
+        Role::Connector | Role::Observer | Role::Service | Role::Claim | Role::Provisioned => "a-z A-Z 0-9 : _ - only",
     }
 }
 
@@ -261,6 +268,8 @@ impl FromStr for Role {
             "operator" => Ok(Self::Operator),
             "observer" => Ok(Self::Observer),
             "service" => Ok(Self::Service),
+            "claim" => Ok(Self::Claim),
+            "provisioned" => Ok(Self::Provisioned),
             _ => Err(IdentityError::Role { found: excerpt(text) }),
         }
     }

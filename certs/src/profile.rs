@@ -43,6 +43,8 @@ pub const fn lifetime(role: Role) -> Duration {
         Role::Connector => CONNECTOR_LIFETIME,
         Role::Operator | Role::Observer => OPERATOR_LIFETIME,
         Role::Service => SERVICE_LIFETIME,
+        Role::Claim => limits::CLAIM_LIFE,
+        Role::Provisioned => limits::PROVISIONED_CERTIFICATE_LIFE,
     }
 }
 

@@ -7,6 +7,7 @@
 pub mod component;
 pub mod diagnose;
 pub mod job;
+pub mod provision;
 pub mod reconcile;
 pub mod select;
 pub mod shadow;

@@ -11,6 +11,8 @@
 //! | a connector that is disabled or removed | nothing |
 //! | whoever signs with an access key | one that was not revoked; that of a connector as long as it is not disabled or removed |
 //! | a name that is not registered (a device SDK's), an operator, an observer | any certificate that was not revoked |
+//! | a claim | a certificate that this server issued for it and that was not revoked |
+//! | a device that provisions itself | nothing, before it is registered; then it is the connector that it became |
 //!
 //! Until the records are loaded nobody is let in. Asking never waits for the disk or for a worker: the lock is held for
 //! a look-up or an insertion only.
@@ -51,9 +53,15 @@ pub enum Denied {
     /// The access key was taken back.
     #[error("the access key was revoked")]
     KeyRevoked,
+    /// The device has a certificate and is no connector yet.
+    #[error("the certificate waits for its device to be registered")]
+    NotRegistered,
     /// The connector enrolled, but not for this certificate.
     #[error("the certificate is none that this connector got when it enrolled or renewed")]
     Unknown,
+    /// No claim was made with this certificate.
+    #[error("the certificate is of no claim that this server made")]
+    UnknownClaim,
 }
 
 /// The table. Written by the fleet's worker alone.
@@ -102,17 +110,24 @@ impl Admission {
         match known.map(|certificate| &certificate.state) {
             Some(CertificateState::Revoked { reason, .. }) => return Err(Denied::Revoked { reason: reason.clone() }),
             Some(CertificateState::Replaced { .. }) => return Err(Denied::Replaced),
+            Some(CertificateState::Awaiting { .. } | CertificateState::Registering) => {
+                return Err(Denied::NotRegistered);
+            }
             Some(CertificateState::Pending | CertificateState::Current) | None => {}
         }
-        if identity.role() != Role::Connector {
-            return Ok(());
+        let is_its_own = known.is_some_and(|known| known.identity.as_ref() == Some(identity));
+        match identity.role() {
+            Role::Connector => {}
+            Role::Operator | Role::Observer | Role::Service => return Ok(()),
+            Role::Claim => return if is_its_own { Ok(()) } else { Err(Denied::UnknownClaim) },
+            Role::Provisioned => return Err(Denied::NotRegistered),
         }
         let standing = ThingName::new(identity.name()).ok().and_then(|name| table.connectors.get(&name).copied());
         match standing {
             None | Some(Standing::Registered) => Ok(()),
             Some(Standing::Removed) => Err(Denied::Removed),
             Some(Standing::Disabled) => Err(Denied::Disabled),
-            Some(Standing::Enrolled) if known.is_some_and(|known| known.identity.as_ref() == Some(identity)) => Ok(()),
+            Some(Standing::Enrolled) if is_its_own => Ok(()),
             Some(Standing::Enrolled) => Err(Denied::Unknown),
         }
     }
@@ -196,6 +211,16 @@ impl Admission {
     /// Every access key, in the order of their ids.
     pub(crate) fn keys(&self) -> Vec<Arc<AccessKey>> {
         self.read().keys.values().cloned().collect()
+    }
+
+    /// Whom a certificate speaks for: what it says itself, unless it was issued before its device was registered.
+    pub fn speaks_for(&self, identity: Identity, certificate: &str) -> Identity {
+        if identity.role() != Role::Provisioned {
+            return identity;
+        }
+        let known = Sha256Hex::new(certificate).ok().and_then(|id| self.get(&id));
+        let connector = known.and_then(|known| known.identity.clone());
+        connector.filter(|known| known.role() == Role::Connector).unwrap_or(identity)
     }
 
     /// Takes in everything that the store holds; from now on the table answers.
@@ -350,6 +375,11 @@ mod tests {
             certificate(7, identity(Role::Operator, "ann"), revoked()),
             certificate(8, thing("sdk"), revoked()),
             certificate(9, thing("new"), revoked()),
+            certificate(10, identity(Role::Claim, "cams:a"), CertificateState::Pending),
+            certificate(11, identity(Role::Claim, "cams:b"), revoked()),
+            certificate(12, thing("cam"), CertificateState::Pending),
+            Certificate { identity: None, ..certificate(13, thing("x"), CertificateState::Awaiting { until: at() }) },
+            Certificate { identity: None, ..certificate(14, thing("x"), CertificateState::Registering) },
         ];
         admission.load(connectors.iter(), certificates);
         let why = |denied: Denied| Err(denied);
@@ -372,6 +402,15 @@ mod tests {
             (identity(Role::Operator, "ann"), 7, lost()),
             (identity(Role::Operator, "ann"), 99, Ok(())),
             (identity(Role::Observer, "gone"), 99, Ok(())),
+            (identity(Role::Claim, "cams:a"), 10, Ok(())),
+            (identity(Role::Claim, "cams:b"), 10, why(Denied::UnknownClaim)),
+            (identity(Role::Claim, "cams:a"), 99, why(Denied::UnknownClaim)),
+            (identity(Role::Claim, "cams:b"), 11, lost()),
+            (admission.speaks_for(identity(Role::Provisioned, "p"), id(12).as_str()), 12, Ok(())),
+            (identity(Role::Provisioned, "p"), 12, why(Denied::NotRegistered)),
+            (identity(Role::Provisioned, "p"), 13, why(Denied::NotRegistered)),
+            (identity(Role::Provisioned, "p"), 14, why(Denied::NotRegistered)),
+            (identity(Role::Provisioned, "p"), 99, why(Denied::NotRegistered)),
         ] {
             assert_eq!(admission.admits(&who, id(byte).as_str()), expected, "{who} with {byte}");
         }
@@ -400,6 +439,12 @@ mod tests {
         ] {
             assert_eq!(admission.admits_key(&AccessKeyId::new(name).unwrap()).map(drop), expected, "{name}");
         }
+        let device = || identity(Role::Provisioned, "p");
+        assert_eq!(admission.speaks_for(device(), id(12).as_str()), thing("cam"));
+        for byte in [10, 13, 14, 99] {
+            assert_eq!(admission.speaks_for(device(), id(byte).as_str()), device(), "{byte}");
+        }
+        assert_eq!(admission.speaks_for(thing("in"), id(12).as_str()), thing("in"), "its own word counts");
         admission.forget(&id(8));
         assert_eq!(admission.admits(&thing("sdk"), id(8).as_str()), Ok(()));
         assert_eq!(admission.of(&thing("in")).len(), 4);

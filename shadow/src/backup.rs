@@ -3,7 +3,7 @@
 //! A restore takes the store back in time, and certificates and tokens with it. So: every token dies, and the ledger,
 //! which nobody takes back, has the last word on every certificate, connector and access key. Where there is no
 //! ledger, nobody knows what was revoked since; then no connector is let in before an operator says so, and every access
-//! key is revoked.
+//! key and every claim is revoked.
 //!
 //! It takes the numbers of intents back too, and the ids of their jobs with them. An agent may remember a job of the lost
 //! time by its id, so the numbers go on from the second of the restore: above whatever was given out one by one since.
@@ -11,13 +11,15 @@
 use crate::records::{
     AccessKey, Certificate, CertificateState, Connector, KeyRevoked, Lifecycle, Numbering, Record, StoredAccessKey,
     StoredAction, StoredAttachment, StoredCertificate, StoredComponent, StoredConnector, StoredJob, StoredJobJoined,
-    StoredJobRun, StoredJobTemplate, StoredJobThings, StoredNumbering, StoredPolicy, StoredRecovery, StoredSeen,
-    StoredShadow, StoredStream, StoredTarget, StoredToken, StoredWork, key,
+    StoredJobRun, StoredJobTemplate, StoredJobThings, StoredNumbering, StoredOwnership, StoredPolicy,
+    StoredProvisioningTemplate, StoredRecovery, StoredSeen, StoredShadow, StoredStream, StoredTarget, StoredToken,
+    StoredWork, key,
 };
 use crate::store::codec::{self, CodecError};
 use crate::store::dump::{self, DumpError};
 use crate::store::keys::BadKey;
 use crate::store::{Expect, Key, Kind, Ledger, Op, Store, StoreError};
+use muster_certs::Role;
 use muster_model::job::StoredExecution;
 use muster_wire::component::PublishedComponent;
 use muster_wire::id::PersonName;
@@ -72,6 +74,8 @@ pub fn check_record(key: &[u8], value: &[u8]) -> Result<(), RestoreError> {
         Kind::Attachment => as_one::<StoredAttachment>(key, value),
         Kind::AccessKey => as_one::<StoredAccessKey>(key, value),
         Kind::Stream => as_one::<StoredStream>(key, value),
+        Kind::ProvisioningTemplate => as_one::<StoredProvisioningTemplate>(key, value),
+        Kind::Ownership => as_one::<StoredOwnership>(key, value),
         Kind::Meta => match parsed.parts.first().map(String::as_str) {
             Some("seen") => as_one::<StoredSeen>(key, value),
             Some("work") => as_one::<StoredWork>(key, value),
@@ -116,6 +120,8 @@ pub struct Mended {
     pub disabled: usize,
     /// Access keys that the ledger knew otherwise, or that were revoked, because nobody knows.
     pub keys: usize,
+    /// Claims that were revoked, for the same reason.
+    pub claims: usize,
 }
 
 /// Makes a store that was loaded from a backup fit for use. Blocks; not for async code. Doing it again changes nothing.
@@ -124,9 +130,11 @@ pub struct Mended {
 pub fn mend(store: &dyn Store, ledger: Option<&Ledger>, now: Timestamp) -> Result<Mended, RestoreError> {
     let mut mended = Mended::default();
     let mut changes = Changes { store, ops: Vec::new() };
-    for (key, _) in store.scan_all(Key::new(Kind::Token).as_bytes())? {
-        mended.tokens += 1;
-        changes.add(Op::delete(key, Expect::Any))?;
+    for kind in [Kind::Token, Kind::Ownership] {
+        for (key, _) in store.scan_all(Key::new(kind).as_bytes())? {
+            mended.tokens += 1;
+            changes.add(Op::delete(key, Expect::Any))?;
+        }
     }
     // A yes to a host of that time is no yes now; it asks again.
     for (key, _) in store.scan_all(key::recoveries().as_bytes())? {
@@ -145,6 +153,9 @@ pub fn mend(store: &dyn Store, ledger: Option<&Ledger>, now: Timestamp) -> Resul
         changes.add(Op::put(key.clone(), Expect::Any, value.clone()))?;
     }
     changes.make()?;
+    if ledger.is_none() {
+        mended.claims = revoke_claims(&mut changes, now)?;
+    }
     for (key, stored) in store.scan_all(Key::new(Kind::Connector).as_bytes())? {
         let found: Connector = codec::decode::<StoredConnector>(&key, &stored.value)?.into();
         let mut connector = Connector { token_hash: None, ..found.clone() };
@@ -178,6 +189,23 @@ pub fn mend(store: &dyn Store, ledger: Option<&Ledger>, now: Timestamp) -> Resul
     }
     changes.make()?;
     Ok(mended)
+}
+
+fn revoke_claims(changes: &mut Changes<'_>, now: Timestamp) -> Result<usize, RestoreError> {
+    let mut claims = 0;
+    for (key, stored) in changes.store.scan_all(Key::new(Kind::Certificate).as_bytes())? {
+        let found: Certificate = codec::decode::<StoredCertificate>(&key, &stored.value)?.into();
+        let is_claim = found.identity.as_ref().is_some_and(|identity| identity.role() == Role::Claim);
+        if !is_claim || !found.state.is_good() {
+            continue;
+        }
+        claims += 1;
+        let state = CertificateState::Revoked { at: now, by: restorer(), reason: UNSURE_CLAIM.to_owned() };
+        let value = codec::encode(&key, &StoredCertificate::from(Certificate { state, ..found }))?;
+        changes.add(Op::put(key, Expect::Any, value))?;
+    }
+    changes.make()?;
+    Ok(claims)
 }
 
 /// How many records of certificates say that they are revoked.
@@ -216,6 +244,10 @@ impl Changes<'_> {
 /// Why a connector is disabled after a restore without a ledger.
 const UNSURE: &str = "the fleet was restored without its ledger, so nobody knows whether it was removed or its \
                       certificate revoked after the backup";
+
+/// Why a claim is revoked then.
+const UNSURE_CLAIM: &str =
+    "the fleet was restored without its ledger, so nobody knows whether it was revoked after the backup";
 
 fn restorer() -> PersonName {
     PersonName::new("restore").expect("letters only")

@@ -8,7 +8,8 @@ use muster_wire::admin::{KeyPolicy, LinkEvent, Recovery, Selector};
 use muster_wire::component::PublishedComponent;
 use muster_wire::enrol::HostFacts;
 use muster_wire::id::{
-    AccessKeyId, ComponentName, JobId, PersonName, PoolName, Sha256Hex, SiteName, TargetId, ThingName, Version,
+    AccessKeyId, ComponentName, JobId, PersonName, PoolName, Sha256Hex, SiteName, TargetId, TemplateName, ThingName,
+    Version,
 };
 use muster_wire::time::Timestamp;
 use muster_wire::view::WorkStatus;
@@ -20,10 +21,12 @@ use crate::store::{Key, Kind};
 
 mod job;
 mod policy;
+mod provision;
 mod stream;
 
 pub use job::{Job, JobJoined, JobTemplate, JobThings};
 pub use policy::{Attachment, PolicyRecord};
+pub use provision::{Ownership, ProvisioningTemplate};
 pub use stream::{Stream, StreamFile};
 
 /// A registered connector. Written by the fleet's worker alone.
@@ -64,6 +67,12 @@ pub struct Connector {
     /// The authorities that its host said to trust.
     #[serde(default)]
     pub trusts: Vec<Sha256Hex>,
+    /// The template by which it provisioned itself; none if an operator added it.
+    #[serde(default)]
+    pub provisioned_by: Option<TemplateName>,
+    /// What its template knows of it besides.
+    #[serde(default)]
+    pub attributes: BTreeMap<String, String>,
 }
 
 /// That an agent was told to take itself off its host. The job's document follows from it.
@@ -98,6 +107,8 @@ impl Connector {
             wanted: BTreeMap::new(),
             uninstall: None,
             trusts: Vec::new(),
+            provisioned_by: None,
+            attributes: BTreeMap::new(),
         }
     }
 
@@ -141,6 +152,8 @@ pub enum Lifecycle {
 /// A certificate that was issued by enrolment or renewal, or revoked. Written by the fleet's worker alone.
 ///
 /// ```text
+///  Awaiting ─▶ Registering ─┐      a device that provisions itself
+///                           ▼
 /// issued ─▶ Pending ── a connection proves it ─▶ Current ── a newer one is proven ─▶ Replaced
 ///              └───────────────┴──── an operator ────┴──────────────────────────────▶ Revoked
 /// ```
@@ -167,6 +180,13 @@ pub struct Certificate {
 /// What a certificate is good for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CertificateState {
+    /// Its device is no thing yet. It opens nothing, and is dropped when its time is over.
+    Awaiting {
+        /// Until when the device may become one.
+        until: Timestamp,
+    },
+    /// Its device becomes a thing; its ownership token is used. It opens nothing. Only a crash leaves it so.
+    Registering,
     /// It is issued; nobody has shown it yet.
     Pending,
     /// It was shown.
@@ -408,6 +428,10 @@ versioned! {
     StoredRecovery(Recovery),
     /// An action as it is stored.
     StoredAction(Action),
+    /// A provisioning template as it is stored.
+    StoredProvisioningTemplate(ProvisioningTemplate),
+    /// An ownership token as it is stored.
+    StoredOwnership(Ownership),
     /// A certificate as it is stored.
     StoredCertificate(Certificate),
     /// A policy as it is stored.
@@ -440,7 +464,7 @@ pub trait Record: Sized + Clone {
 
 /// Keys of the records.
 pub mod key {
-    use super::{AccessKeyId, ComponentName, JobId, Key, Kind, Sha256Hex, ThingName, Version};
+    use super::{AccessKeyId, ComponentName, JobId, Key, Kind, Sha256Hex, TemplateName, ThingName, Version};
     use muster_wire::id::{JobTemplateId, ShadowName};
     use muster_wire::policy::PolicyName;
     use muster_wire::stream::StreamId;
@@ -509,6 +533,18 @@ pub mod key {
     #[must_use]
     pub fn recovery(name: &ThingName) -> Key {
         recoveries().part(name)
+    }
+
+    /// A provisioning template.
+    #[must_use]
+    pub fn template(name: &TemplateName) -> Key {
+        Key::new(Kind::ProvisioningTemplate).part(name)
+    }
+
+    /// An ownership token, by the hash of its text.
+    #[must_use]
+    pub fn ownership(hash: &str) -> Key {
+        Key::new(Kind::Ownership).part(hash)
     }
 
     /// An intent.

@@ -14,6 +14,7 @@ mod job;
 mod key;
 mod lifecycle;
 mod policy;
+mod provision;
 mod recovery;
 mod selector;
 mod stream;
@@ -41,6 +42,10 @@ pub use lifecycle::{
 };
 pub use policy::{
     AddPolicy, AttachPolicy, AttachedPolicy, ListPolicies, NamePolicy, PolicyList, PolicyView, ShownPolicy,
+};
+pub use provision::{
+    ClaimList, ClaimState, ClaimView, CreateClaim, CreateTemplate, CreatedClaim, ListClaims, ListTemplates,
+    NameTemplate, RevokeClaim, TemplateList, TemplateParameter, TemplateView,
 };
 pub use recovery::{
     ApproveRecovery, ExpiringCertificate, ExpiringList, ListExpiring, ListRecoveries, Recovery, RecoveryList,
@@ -176,6 +181,20 @@ verbs! {
     StreamList = "stream-list",
     /// Deletes a stream: [`NameStream`] to [`StreamView`].
     StreamDelete = "stream-delete",
+    /// Makes a provisioning template: [`CreateTemplate`] to [`TemplateView`].
+    TemplateCreate = "template-create",
+    /// Lists provisioning templates: [`ListTemplates`] to [`TemplateList`].
+    TemplateList = "template-list",
+    /// Shows a provisioning template: [`NameTemplate`] to [`TemplateView`].
+    TemplateShow = "template-show",
+    /// Deletes a provisioning template: [`NameTemplate`] to [`TemplateView`].
+    TemplateDelete = "template-delete",
+    /// Makes a claim certificate: [`CreateClaim`] to [`CreatedClaim`].
+    ClaimCreate = "claim-create",
+    /// Lists claim certificates: [`ListClaims`] to [`ClaimList`].
+    ClaimList = "claim-list",
+    /// Takes back a claim certificate: [`RevokeClaim`] to [`ClaimView`].
+    ClaimRevoke = "claim-revoke",
     /// Writes all records down for a backup: [`TakeSnapshot`] to [`SnapshotTaken`].
     Snapshot = "snapshot",
 }

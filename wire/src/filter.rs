@@ -2,7 +2,7 @@
 
 use crate::id::ThingName;
 use crate::limits::{SHARE_NAME_BYTES_MAX, TOPIC_BYTES_MAX, TOPIC_SLASHES_MAX};
-use crate::topic::{first_level, is_application_level};
+use crate::topic::{first_level, is_answer_filter, is_application_level};
 use std::fmt;
 
 /// A checked MQTT topic filter.
@@ -150,6 +150,12 @@ impl TopicFilter {
     pub fn is_application(&self) -> bool {
         let first = first_level(&self.0);
         !matches!(first, "+" | "#") && is_application_level(first)
+    }
+
+    /// Whether the filter is about answers that go to the connection that asked, whoever else subscribes.
+    #[must_use]
+    pub fn is_answer(&self) -> bool {
+        self.0.starts_with("muster/reply/") || is_answer_filter(&self.0)
     }
 
     /// Whether every topic that `other` matches is matched by this filter too.

@@ -148,6 +148,14 @@ name!(
     JobTemplateId, "job template id", 64, "A-Z a-z 0-9 _ -", first plain_char, rest plain_char
 );
 name!(
+    /// Name of a provisioning template.
+    TemplateName, "template name", 36, "A-Z a-z 0-9 _ -", first plain_char, rest plain_char
+);
+name!(
+    /// What tells one claim of a template from another.
+    ClaimId, "claim id", 32, "A-Z a-z 0-9 _ -", first plain_char, rest plain_char
+);
+name!(
     /// Name of a component. It is a path part on hosts and a key in the `components` shadow.
     ComponentName, "component name", 64, "A-Z a-z 0-9 _ - (the first a letter or digit)", first |c| c.is_ascii_alphanumeric(), rest plain_char
 );

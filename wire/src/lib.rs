@@ -18,6 +18,7 @@ pub mod limits;
 pub mod plane;
 pub mod policy;
 pub mod presence;
+pub mod provision;
 pub mod proxy;
 pub mod rejection;
 pub mod settings;

@@ -255,3 +255,46 @@ pub const STREAM_FILES_MAX: usize = 50;
 pub const STREAMS_MAX: usize = 1000;
 /// Requests that wait for the thread that reads files; past it devices are refused.
 pub const STREAM_REQUESTS_WAITING_MAX: usize = 1024;
+
+/// Largest provisioning template. AWS IoT Core's figure.
+pub const PROVISIONING_TEMPLATE_BYTES_MAX: usize = 10_240;
+/// Provisioning templates of a fleet: a listing of all fits one answer.
+pub const PROVISIONING_TEMPLATES_MAX: usize = 100;
+/// Deepest nesting of functions in a provisioning template.
+pub const PROVISIONING_TEMPLATE_DEPTH_MAX: usize = 16;
+/// Longest text that a function in a provisioning template may make: each function may repeat what is inside it.
+pub const PROVISIONING_VALUE_BYTES_MAX: usize = 4096;
+/// Most parameters of one RegisterThing, those that a hook adds included.
+pub const PROVISIONING_PARAMETERS_MAX: usize = 64;
+/// Longest name of a parameter.
+pub const PROVISIONING_PARAMETER_NAME_BYTES_MAX: usize = 128;
+/// Longest value of a parameter.
+pub const PROVISIONING_PARAMETER_BYTES_MAX: usize = 2048;
+/// Longest certificate request of a device that provisions itself. AWS IoT Core's figure.
+pub const PROVISIONING_CSR_BYTES_MAX: usize = 4096;
+/// How long a certificate waits for RegisterThing before it is dropped. AWS IoT Core's figure.
+pub const PROVISIONING_PENDING_LIFE: Duration = Duration::from_secs(3600);
+/// Certificates that wait for RegisterThing, of one claim: a stolen claim fills no disk, and a batch of devices that is
+/// switched on at one time goes through.
+pub const PROVISIONING_PENDING_PER_CLAIM_MAX: usize = 1000;
+/// The same of all claims together.
+pub const PROVISIONING_PENDING_MAX: usize = 10_000;
+/// Life of the certificate of a device that provisioned itself. It has no agent that renews it.
+pub const PROVISIONED_CERTIFICATE_LIFE: Duration = Duration::from_secs(365 * 24 * 3600);
+/// Life of a claim certificate unless the operator says otherwise: it lies in the firmware of devices until they are
+/// first switched on.
+pub const CLAIM_LIFE: Duration = Duration::from_secs(365 * 24 * 3600);
+/// Life of a temporary claim certificate. AWS IoT Core's figure.
+pub const CLAIM_LIFE_TEMPORARY: Duration = Duration::from_secs(5 * 60);
+/// Longest life of a claim certificate.
+pub const CLAIM_LIFE_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+/// Connections of one claim certificate at one time: every new device of a batch has the same.
+pub const SESSIONS_PER_CLAIM_MAX: usize = 1000;
+/// A hook must have answered by then. AWS IoT Core's figure.
+pub const HOOK_DEADLINE: Duration = Duration::from_secs(5);
+/// Hooks that are asked at one time.
+pub const HOOKS_AT_ONCE_MAX: usize = 32;
+/// Registrations that wait for their hook to be asked; past it they are refused, and the device tries again.
+pub const HOOK_QUEUE_MAX: usize = 256;
+/// Longest address of a hook.
+pub const HOOK_URL_BYTES_MAX: usize = 512;

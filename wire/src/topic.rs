@@ -7,6 +7,8 @@
 //! $aws/things/{thing}/jobs/{job|$next}/{get|update}[/{accepted|rejected}]
 //! $aws/things/{thing}/jobs/{notify|notify-next}
 //! $aws/things/{thing}/streams/{stream}/{describe|get|description|data|rejected}/{json|cbor}
+//! $aws/certificates/{create|create-from-csr}/{json|cbor}[/{accepted|rejected}]
+//! $aws/provisioning-templates/{template}/provision/{json|cbor}[/{accepted|rejected}]
 //! $aws/events/presence/{connected|disconnected}/{client}
 //! $aws/events/{job|jobExecution}/{job}/{event}
 //! muster/things/{thing}/telemetry/{kind}
@@ -17,6 +19,11 @@
 //! {anything that begins with neither `$` nor `muster/`}     an application's own
 //! ```
 //! Source: the AWS IoT reserved topics, and the design's "On the wire".
+
+mod provision;
+
+pub(crate) use provision::is_answer_filter;
+pub use provision::{ProvisioningApi, ProvisioningTopic, Voice, provisions};
 
 use crate::codec::Encoding;
 use crate::id::{JobId, NameError, ShadowName, ThingName};
@@ -54,6 +61,8 @@ pub enum Topic {
         /// How the payload is written.
         encoding: Encoding,
     },
+    /// A device without an identity asks for one.
+    Provisioning(ProvisioningTopic),
     /// Measurements of a thing's host.
     Telemetry {
         /// Whose measurements.
@@ -357,6 +366,9 @@ impl Topic {
                 let encoding = encoding.ok_or_else(unknown)?;
                 Ok(Self::Stream { thing: ThingName::new(thing)?, stream: StreamId::new(stream)?, verb, encoding })
             }
+            parts @ ["$aws", "certificates" | "provisioning-templates", ..] => {
+                ProvisioningTopic::from_parts(parts)?.ok_or_else(unknown)
+            }
             ["$aws", "events", "presence", event, client] if !client.is_empty() => {
                 let event = match *event {
                     "connected" => PresenceEvent::Connected,
@@ -403,6 +415,7 @@ impl Topic {
             Self::View(ViewTopic::Connector(thing) | ViewTopic::Metrics(thing)) => Some(thing),
             Self::View(ViewTopic::Actions)
             | Self::Application(_)
+            | Self::Provisioning(_)
             | Self::Operator { .. }
             | Self::Reply { .. }
             | Self::Presence { .. }
@@ -428,6 +441,7 @@ impl Topic {
             Self::Jobs { verb, .. } => matches!(verb, JobsTopic::Request(_)),
             Self::Stream { verb, .. } => matches!(verb, StreamTopic::Request(_)),
             Self::Certificate { verb, .. } => matches!(verb, CertificateTopic::Request(_)),
+            Self::Provisioning(topic) => topic.voice == Voice::Request,
             Self::Telemetry { .. } | Self::Operator { .. } | Self::Application(_) => true,
             Self::Reply { .. }
             | Self::Presence { .. }
@@ -452,6 +466,7 @@ impl fmt::Display for Topic {
             Self::Stream { thing, stream, verb, encoding } => {
                 write!(f, "$aws/things/{thing}/streams/{stream}/{}/{}", verb.as_str(), encoding_name(*encoding))
             }
+            Self::Provisioning(topic) => write!(f, "{topic}"),
             Self::Telemetry { thing, kind: TelemetryKind::Host } => write!(f, "muster/things/{thing}/telemetry/host"),
             Self::Certificate { thing, verb } => write!(f, "muster/things/{thing}/certificate/{verb}"),
             Self::Operator { verb } => write!(f, "muster/op/{verb}"),

@@ -20,6 +20,7 @@ use crate::session::membership::Membership;
 use crate::session::will::BadWill;
 use crate::sessions::NoEntry;
 use muster_bus::Caller;
+use muster_certs::identity::Role;
 use muster_runtime::ids::random_hex;
 use muster_wire::limits::{CONNECT_BYTES_MAX, CONNECT_DEADLINE, HANDSHAKE_DEADLINE, WRITE_STALL_DEADLINE};
 use muster_wire::policy::ConnectAttributes;
@@ -249,6 +250,12 @@ async fn admit(
                 BadWill::Retain => Why::WillRetain,
             }
         })?;
+    }
+    if caller.identity.role() == Role::Claim {
+        // Every device of a batch shares the claim, and maybe the client id: a key that waits for one would go to another.
+        connect.clean = true;
+        connect.life_reduced |= !connect.life.is_zero();
+        connect.life = Duration::ZERO;
     }
     let link = Link::new(Arc::new(caller), shared.next_session(), shared.counters.clone());
     let Connect { keep_alive, clean, .. } = *connect;

@@ -36,6 +36,7 @@ pub(crate) fn identify(
     if !facts.is_valid_at(shared.clock.now().epoch_seconds()) {
         return Err(Unknown::Expired);
     }
+    let identity = shared.gate.speaks_for(identity, &facts.id);
     let (certificate_id, client_id) = (facts.id.into(), client_id.into());
     let mut caller = Caller { identity, certificate_id, client_id, peer, certificate: None };
     shared.gate.admits(&caller)?;

@@ -16,7 +16,7 @@ pub(crate) fn may_publish(patterns: &[TopicFilter], identity: &Identity, topic: 
     decide(match identity.role() {
         Role::Connector => covered(patterns, identity.name(), topic.as_str()),
         Role::Operator => true,
-        Role::Observer | Role::Service => false,
+        Role::Observer | Role::Service | Role::Claim | Role::Provisioned => false,
     })
 }
 
@@ -25,7 +25,7 @@ pub(crate) fn may_subscribe(patterns: &[TopicFilter], identity: &Identity, filte
     decide(match identity.role() {
         Role::Connector => covered(patterns, identity.name(), filter.as_str()),
         Role::Observer | Role::Operator => true,
-        Role::Service => false,
+        Role::Service | Role::Claim | Role::Provisioned => false,
     })
 }
 
@@ -56,15 +56,15 @@ mod tests {
     use muster_wire::topic::Topic;
 
     fn identity(role: Role) -> Identity {
-        Identity::new(Fleet::new("test").unwrap(), role, "t1").unwrap()
+        Identity::new(Fleet::new("test").unwrap(), role, if role == Role::Claim { "t1:a" } else { "t1" }).unwrap()
     }
 
     #[test]
     fn application_topics_follow_the_table() {
         let patterns = ["app/{thing}/#", "site/+/temperature"].map(|text| TopicFilter::new(text).unwrap());
-        let roles = [Role::Connector, Role::Observer, Role::Operator, Role::Service];
+        let roles = [Role::Connector, Role::Observer, Role::Operator, Role::Claim];
         let cases = [
-            // topic, then: connector t1, observer, operator, service
+            // topic, then: connector t1, observer, operator, claim
             ("app/t1/a", [true, false, true, false]),
             ("app/t1/a/b", [true, false, true, false]),
             ("app/t1", [false, false, true, false]),

@@ -12,7 +12,7 @@ use crate::application::groups::NoGroup;
 use crate::bridge::Shared;
 use crate::counters::count;
 use crate::policy::named::Rules;
-use crate::policy::{Decision, REPLIES, may_publish, may_subscribe};
+use crate::policy::{Decision, may_publish, may_subscribe};
 use mqtt_protocol_core::mqtt::result_code::{SubackReasonCode, UnsubackReasonCode};
 use muster_bus::{Deliveries, Inbound, Message, Qos, Request, Requests, ResponseTo, Stopped, Submitted};
 use muster_wire::filter::Subscribed;
@@ -215,7 +215,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let new = link.subscribe(filter.clone(), granted);
             shared.sessions.listen(&filter, &link);
             new
-        } else if filter.as_str().starts_with(REPLIES) {
+        } else if filter.is_answer() {
             // Replies are sent to the connection that asked, subscribed or not.
             link.subscribe(filter, granted)
         } else if filter.is_application() {
@@ -250,7 +250,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Makes this connection a member of a group.
     fn join(&mut self, subscribed: Subscribed, granted: Granted) -> SubackReasonCode {
         let (shared, link) = (self.member.shared.clone(), self.link().clone());
-        if granted.no_local || subscribed.filter().as_str().starts_with(REPLIES) {
+        if granted.no_local || subscribed.filter().is_answer() {
             // The standard forbids the first, and answers go to one client anyway.
             return SubackReasonCode::TopicFilterInvalid;
         }
@@ -287,7 +287,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Some(thing) if link.is_about(&thing) => {}
                 Some(_) => shared.sessions.ignore(&filter, &link),
                 None if filter.is_application() => shared.sessions.ignore(&filter, &link),
-                None if filter.as_str().starts_with(REPLIES) => {}
+                None if filter.is_answer() => {}
                 None => commands.push(Command::Unsubscribe(filter)),
             }
         }

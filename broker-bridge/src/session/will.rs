@@ -48,7 +48,7 @@ impl Will {
         match topic {
             Topic::Application(_) => Ok(()),
             // Nobody subscribes to these: a will there would be a request that nobody answers.
-            Topic::Operator { .. } | Topic::Telemetry { .. } => Err(BadWill::Topic),
+            Topic::Operator { .. } | Topic::Telemetry { .. } | Topic::Provisioning(_) => Err(BadWill::Topic),
             _ if self.retain => Err(BadWill::Retain),
             _ => Ok(()),
         }

@@ -108,7 +108,7 @@ fn the_ledger_has_the_last_word_on_who_may_come_in() {
     let (backup, ledger) = fleet();
     let store = restored(&backup);
     let mended = mend(&store, Some(&ledger), at(10)).unwrap();
-    assert_eq!(mended, Mended { tokens: 1, certificates: 2, connectors: 2, disabled: 0, keys: 1 });
+    assert_eq!(mended, Mended { tokens: 1, certificates: 2, connectors: 2, disabled: 0, keys: 1, claims: 0 });
     let key = get::<AccessKey>(&store, &key::access_key(&access_key(None).id)).unwrap();
     assert_eq!(key.revoked.map(|revoked| revoked.at), Some(at(5)), "it was good in the backup");
     assert_eq!(get::<Certificate>(&store, &key_of(1)).unwrap().state, revoked_state());
@@ -127,7 +127,7 @@ fn without_a_ledger_no_connector_is_let_in() {
     let (backup, _) = fleet();
     let store = restored(&backup);
     let mended = mend(&store, None, at(10)).unwrap();
-    assert_eq!(mended, Mended { tokens: 1, certificates: 0, connectors: 0, disabled: 2, keys: 1 });
+    assert_eq!(mended, Mended { tokens: 1, certificates: 0, connectors: 0, disabled: 2, keys: 1, claims: 0 });
     let key = get::<AccessKey>(&store, &key::access_key(&access_key(None).id)).unwrap();
     assert_eq!(key.revoked.map(|revoked| revoked.at), Some(at(10)), "nobody knows whether it was revoked");
     let connector = get::<Connector>(&store, &key::connector(&name("a"))).unwrap();

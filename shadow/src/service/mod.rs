@@ -17,6 +17,7 @@
 
 mod batch;
 mod fleet;
+mod hooks;
 mod jobs;
 mod lives;
 mod reconcile;
@@ -27,8 +28,10 @@ mod timers;
 mod views;
 mod worker;
 
+pub use hooks::{HookCall, HookReply, Hooks};
+
 use crate::admission::Admission;
-use crate::records::{Attachment, Connector, PolicyRecord, Stream, Suspicion, Target};
+use crate::records::{Attachment, Connector, PolicyRecord, ProvisioningTemplate, Stream, Suspicion, Target};
 use crate::store::{Conflict, Store, StoreError, codec::CodecError};
 use fleet::FleetWorker;
 use jobs::live::{Agenda, LiveJobs};
@@ -37,7 +40,7 @@ use muster_certs::{AccessMaster, Vault};
 use muster_runtime::clock::Clock;
 use muster_wire::admin::AgentDownload;
 use muster_wire::component::PublishedComponent;
-use muster_wire::id::{ComponentName, JobId, ThingName, Version};
+use muster_wire::id::{ComponentName, JobId, TemplateName, ThingName, Version};
 use muster_wire::policy::{PolicyName, PolicyProblems};
 use muster_wire::stream::StreamId;
 use muster_wire::view::ConnectorView;
@@ -71,6 +74,8 @@ pub struct ServiceConfig {
     pub access_master: AccessMaster,
     /// Filled with what the store holds, and kept true: the door asks it.
     pub admission: Arc<Admission>,
+    /// Asks the hooks of provisioning templates.
+    pub hooks: Arc<dyn Hooks>,
     /// Called once when the services cannot go on, with the reason: the process must stop.
     pub on_fatal: Box<dyn Fn(String) + Send + Sync>,
 }
@@ -131,6 +136,7 @@ struct FleetState {
     policies: BTreeMap<PolicyName, Arc<PolicyRecord>>,
     attachments: BTreeMap<ThingName, Arc<Attachment>>,
     streams: BTreeMap<StreamId, Arc<Stream>>,
+    templates: BTreeMap<TemplateName, Arc<ProvisioningTemplate>>,
 }
 
 impl FleetState {

@@ -2,6 +2,7 @@
 //! The services over a store in memory, driven through the bus by a door that writes down what it gets.
 
 mod lifecycle;
+mod provisioning;
 mod tokens;
 
 use super::*;
@@ -85,6 +86,7 @@ struct Rig {
     rechecks: VecDeque<Whose>,
     service: Option<Service>,
     admission: Arc<Admission>,
+    hooks: Arc<provisioning::Ask>,
 }
 
 impl Rig {
@@ -106,6 +108,7 @@ impl Rig {
             rechecks: VecDeque::new(),
             service: None,
             admission: Admission::new(),
+            hooks: Arc::default(),
         };
         rig.start();
         rig
@@ -129,6 +132,7 @@ impl Rig {
             token_life: Duration::from_secs(300),
             access_master: AccessMaster::from_random([7; 32]),
             admission: self.admission.clone(),
+            hooks: self.hooks.clone(),
             on_fatal: Box::new(|why| panic!("{why}")),
         };
         let service = Service::start(config, self.store.clone(), bus.clone(), inboxes, self.clock.clone()).unwrap();
@@ -146,11 +150,15 @@ impl Rig {
     }
 
     fn publish_from(&mut self, session: u64, role: Role, name: &str, topic: &str, payload: impl Into<Bytes>) -> Tag {
+        self.publish_as(session, caller(role, name, "c"), topic, payload)
+    }
+
+    fn publish_as(&mut self, session: u64, caller: Arc<Caller>, topic: &str, payload: impl Into<Bytes>) -> Tag {
         self.tag += 1;
         let request = Request {
             topic: Topic::parse(topic).unwrap(),
             payload: payload.into(),
-            caller: caller(role, name, "c"),
+            caller,
             session,
             response: Some(ResponseTo { topic: "muster/reply/x".into(), correlation: Some("7".into()) }),
             tag: self.tag,

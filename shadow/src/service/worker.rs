@@ -167,6 +167,7 @@ impl Worker {
             Inbound::Enrol { .. }
             | Inbound::Recover { .. }
             | Inbound::Proven { .. }
+            | Inbound::Verdict(_)
             | Inbound::Jobs
             | Inbound::Stop => Ok(()),
         };

@@ -51,11 +51,15 @@ pub enum Kind {
     AccessKey,
     /// A stream of files.
     Stream,
+    /// A template by which devices provision themselves.
+    ProvisioningTemplate,
+    /// A certificate that waits for its device to become a thing.
+    Ownership,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::Connector,
         Self::Token,
         Self::Shadow,
@@ -74,6 +78,8 @@ impl Kind {
         Self::Attachment,
         Self::AccessKey,
         Self::Stream,
+        Self::ProvisioningTemplate,
+        Self::Ownership,
     ];
 
     /// The byte that starts every key of the kind. On disk: never change or reuse one.
@@ -97,6 +103,8 @@ impl Kind {
             Self::Attachment => b'z',
             Self::AccessKey => b'k',
             Self::Stream => b'f',
+            Self::ProvisioningTemplate => b'T',
+            Self::Ownership => b'o',
         }
     }
 
@@ -121,6 +129,8 @@ impl Kind {
             Self::Attachment => "policies of",
             Self::AccessKey => "access key",
             Self::Stream => "stream",
+            Self::ProvisioningTemplate => "provisioning template",
+            Self::Ownership => "ownership token",
         }
     }
 }

@@ -55,6 +55,8 @@ pub enum CertificateStatus {
     Replaced,
     /// Taken back by an operator; it is refused.
     Revoked,
+    /// A device that provisions itself has it and is no thing yet; it is refused.
+    PendingActivation,
 }
 
 /// A certificate that was issued by enrolment or renewal, or revoked.

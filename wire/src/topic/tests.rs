@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
+use crate::codec::Encoding;
+use crate::id::TemplateName;
 use proptest::prelude::*;
 
 #[track_caller]
@@ -56,6 +58,16 @@ fn known_topics_round_trip() {
             check(&format!("$aws/things/a/streams/s_1/{text}/{end}"), &topic);
         }
     }
+    let provisioning = |api, format, voice| Topic::Provisioning(ProvisioningTopic { api, format, voice });
+    let create = ProvisioningApi::CreateKeys;
+    check("$aws/certificates/create/json", &provisioning(create.clone(), Encoding::Json, Voice::Request));
+    check("$aws/certificates/create/cbor/accepted", &provisioning(create, Encoding::Cbor, Voice::Accepted));
+    check(
+        "$aws/certificates/create-from-csr/json/rejected",
+        &provisioning(ProvisioningApi::CreateFromCsr, Encoding::Json, Voice::Rejected),
+    );
+    let register = ProvisioningApi::Register(TemplateName::new("cams").unwrap());
+    check("$aws/provisioning-templates/cams/provision/cbor", &provisioning(register, Encoding::Cbor, Voice::Request));
     check("muster/view/connectors/a/metrics", &Topic::View(ViewTopic::Metrics(thing("a"))));
     check("muster/reply/cli-7/x", &Topic::Reply { rest: "cli-7/x".into() });
     check("muster/op/upgrade", &Topic::Operator { verb: crate::admin::Verb::Upgrade });
@@ -71,6 +83,12 @@ fn other_topics_are_refused_with_the_reason() {
         ("", "no part of the service has the topic \"\""),
         ("$aws/things/a/shadow", "no part of the service has the topic \"$aws/things/a/shadow\""),
         ("$aws/things/a/shadow/get/delta", "no part of the service has the topic \"$aws/things/a/shadow/get/delta\""),
+        ("$aws/certificates/create/xml", "no part of the service has the topic \"$aws/certificates/create/xml\""),
+        ("$aws/certificates/create/json/x", "no part of the service has the topic \"$aws/certificates/create/json/x\""),
+        (
+            "$aws/provisioning-templates/a/b/json",
+            "no part of the service has the topic \"$aws/provisioning-templates/a/b/json\"",
+        ),
         ("$aws/things/a/jobs/x/y", "no jobs API has the topic \"$aws/things/a/jobs/x/y\""),
         ("$aws/things/a/jobs/$next/update", "no jobs API has the topic \"$aws/things/a/jobs/$next/update\""),
         ("muster/op/rm-rf", "no part of the service has the topic \"muster/op/rm-rf\""),
@@ -95,6 +113,10 @@ fn only_requests_may_be_published() {
         ("$aws/things/a/shadow/update/delta", false),
         ("$aws/things/a/jobs/notify", false),
         ("$aws/things/a/jobs/j/update", true),
+        ("$aws/certificates/create/json", true),
+        ("$aws/certificates/create/json/accepted", false),
+        ("$aws/provisioning-templates/a/provision/cbor", true),
+        ("$aws/provisioning-templates/a/provision/cbor/rejected", false),
         ("muster/things/a/telemetry/host", true),
         ("muster/things/a/certificate/renew", true),
         ("muster/things/a/certificate/prove", true),
@@ -106,6 +128,29 @@ fn only_requests_may_be_published() {
         ("app/a/state", true),
     ] {
         assert_eq!(Topic::parse(text).unwrap().is_request(), may, "{text}");
+    }
+}
+
+#[test]
+fn a_claim_hears_the_answers_to_its_own_requests_only() {
+    for (filter, may) in [
+        ("$aws/certificates/create/json/accepted", true),
+        ("$aws/certificates/create/cbor/+", true),
+        ("$aws/certificates/create/#", true),
+        ("$aws/certificates/create-from-csr/json/rejected", true),
+        ("$aws/provisioning-templates/cams/provision/json/accepted", true),
+        ("$aws/provisioning-templates/cams/provision/+/+", true),
+        ("$aws/certificates/#", false),
+        ("$aws/certificates/+/json/accepted", false),
+        ("$aws/certificates/create", false),
+        ("$aws/certificates/created/json", false),
+        ("$aws/provisioning-templates/cams2/provision/json/accepted", false),
+        ("$aws/provisioning-templates/+/provision/json/accepted", false),
+        ("$aws/provisioning-templates/cams/#", false),
+        ("$aws/things/cams/shadow/get/accepted", false),
+        ("#", false),
+    ] {
+        assert_eq!(provisions(filter, "cams"), may, "{filter}");
     }
 }
 

@@ -224,7 +224,7 @@ impl FleetWorker {
     }
 
     /// Writes the records, then lets the door know.
-    fn put_certificates(&self, certificates: Vec<Certificate>) -> Result<(), ServiceError> {
+    pub(super) fn put_certificates(&self, certificates: Vec<Certificate>) -> Result<(), ServiceError> {
         self.commit(|batch| {
             certificates.iter().try_for_each(|record| batch.put(&key::certificate(&record.id), record))
         })?;
@@ -255,6 +255,9 @@ impl FleetWorker {
 pub(super) fn view(certificate: &Certificate) -> CertificateView {
     use muster_wire::admin::CertificateStatus as Status;
     let (status, since, by, reason) = match &certificate.state {
+        CertificateState::Awaiting { .. } | CertificateState::Registering => {
+            (Status::PendingActivation, None, None, None)
+        }
         CertificateState::Pending => (Status::Pending, None, None, None),
         CertificateState::Current => (Status::Current, None, None, None),
         CertificateState::Replaced { at } => (Status::Replaced, Some(*at), None, None),

@@ -11,6 +11,7 @@ mod jobs;
 mod keys;
 mod lifecycle;
 pub(super) mod policies;
+mod provisioning;
 mod recovery;
 mod renewal;
 mod show;
@@ -22,7 +23,9 @@ mod upgrades;
 use super::batch::Batch;
 use super::timers::wake;
 use super::{FleetState, ServiceError, Shared};
-use crate::records::{Attachment, Connector, Numbering, PolicyRecord, Record, Stream, Target, key};
+use crate::records::{
+    Attachment, Connector, Numbering, PolicyRecord, ProvisioningTemplate, Record, Stream, Target, key,
+};
 use crate::store::{Key, Kind, Store, codec};
 use jobs::Courses;
 use muster_bus::{Answer, Inbound, Message, Request};
@@ -34,6 +37,7 @@ use muster_wire::id::PersonName;
 use muster_wire::rejection::{Rejection, RejectionCode};
 use muster_wire::time::Timestamp;
 use muster_wire::topic::{CertificateTopic, Topic};
+use provisioning::Waiting;
 use serde::{Serialize, de::DeserializeOwned};
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -60,6 +64,9 @@ pub(super) fn load(store: &dyn Store) -> Result<FleetState, ServiceError> {
     }
     for attachment in all::<Attachment>(store, Kind::Attachment)? {
         fleet.attachments.insert(attachment.thing.clone(), Arc::new(attachment));
+    }
+    for template in all::<ProvisioningTemplate>(store, Kind::ProvisioningTemplate)? {
+        fleet.templates.insert(template.name.clone(), Arc::new(template));
     }
     Ok(fleet)
 }
@@ -103,11 +110,12 @@ fn refuse<T>(code: RejectionCode, message: impl Into<String>) -> Result<T, Refus
 pub(super) struct FleetWorker {
     shared: Arc<Shared>,
     courses: RefCell<Courses>,
+    waiting: RefCell<Waiting>,
 }
 
 impl FleetWorker {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, courses: RefCell::default() }
+        Self { shared, courses: RefCell::default(), waiting: RefCell::default() }
     }
 
     /// The thread's whole life: it ends when the bus is stopped.
@@ -120,6 +128,9 @@ impl FleetWorker {
         }
         if let Err(error) = self.finish_enrolments() {
             self.shared.report("finish the enrolments of the last run", &error);
+        }
+        if let Err(error) = self.finish_provisioning() {
+            self.shared.report("finish the registrations of the last run", &error);
         }
         while let Some(inbound) = inbox.blocking_recv() {
             match inbound {
@@ -139,6 +150,7 @@ impl FleetWorker {
                         self.shared.report("note that a certificate is in use", &error);
                     }
                 }
+                Inbound::Verdict(verdict) => self.hook_spoke(*verdict),
                 Inbound::Jobs => self.look_at_jobs(),
                 Inbound::Stop => return,
                 Inbound::Link(_)
@@ -155,10 +167,14 @@ impl FleetWorker {
             let answer = self.certificate_request(thing, *verb, &request);
             return request.connection.answer(request.tag, answer);
         }
-        let Topic::Operator { verb } = request.topic else {
-            warn!(topic = %request.topic, "a request came to the fleet's worker that does not serve it");
-            request.connection.answer(request.tag, Answer::settled());
-            return;
+        let verb = match &request.topic {
+            Topic::Operator { verb } => *verb,
+            Topic::Provisioning(topic) => return self.provision(topic.clone(), request),
+            topic => {
+                warn!(%topic, "a request came to the fleet's worker that does not serve it");
+                request.connection.answer(request.tag, Answer::settled());
+                return;
+            }
         };
         let asked = self.operator(&request).and_then(|by| self.dispatch(verb, &request.payload, &by));
         let reply = match asked {
@@ -237,6 +253,13 @@ impl FleetWorker {
             Verb::StreamCreate => result(self.create_stream(read(payload)?, by)?),
             Verb::StreamList => result(self.list_streams(&read(payload)?)),
             Verb::StreamDelete => result(self.delete_stream(&read(payload)?, by)?),
+            Verb::TemplateCreate => result(self.create_provisioning_template(read(payload)?, by)?),
+            Verb::TemplateList => result(self.list_provisioning_templates(&read(payload)?)),
+            Verb::TemplateShow => result(self.show_provisioning_template(&read(payload)?)?),
+            Verb::TemplateDelete => result(self.delete_provisioning_template(&read(payload)?, by)?),
+            Verb::ClaimCreate => result(self.create_claim(read(payload)?, by)?),
+            Verb::ClaimList => result(self.list_claims(&read(payload)?)),
+            Verb::ClaimRevoke => result(self.revoke_claim(read(payload)?, by)?),
             Verb::Snapshot => {
                 let _: TakeSnapshot = read(payload)?;
                 result(self.take_snapshot(by)?)
