@@ -10,6 +10,7 @@ mod job;
 mod key;
 mod listing;
 mod policy;
+mod provision;
 mod server;
 mod stream;
 mod token;
@@ -34,6 +35,11 @@ pub use job::{
 pub use key::{KeyCommand, KeyCreateArgs, KeyListArgs, KeyRevokeArgs};
 pub use listing::{Column, ConnectorEditArgs, ListingArgs, SortKey};
 pub use policy::{PolicyAddArgs, PolicyAttachArgs, PolicyCommand, PolicyDeleteArgs, PolicyListArgs, PolicyShowArgs};
+pub use provision::{
+    ClaimCommand, ClaimCreateArgs, ClaimListArgs, ClaimRevokeArgs, ProvisioningTemplateCommand,
+    ProvisioningTemplateCreateArgs, ProvisioningTemplateDeleteArgs, ProvisioningTemplateListArgs,
+    ProvisioningTemplateShowArgs,
+};
 pub use server::{DemoArgs, InitArgs, ServeArgs};
 pub use stream::{StreamCommand, StreamCreateArgs, StreamDeleteArgs, StreamListArgs};
 pub use token::{AllowlistArgs, TokenCommand, TokenListArgs, TokenRevokeArgs};
@@ -104,6 +110,12 @@ pub enum Command {
     /// Show the authority of the fleet, and replace it
     #[command(subcommand)]
     Ca(CaCommand),
+    /// Say what devices become that provision themselves
+    #[command(subcommand)]
+    Template(ProvisioningTemplateCommand),
+    /// Make, list and revoke the certificates with which devices provision themselves
+    #[command(subcommand)]
+    Claim(ClaimCommand),
     /// Write the fleet into one file: settings, keys, records, packages
     Backup(BackupArgs),
     /// Make a data folder from a backup, or check one

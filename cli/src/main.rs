@@ -9,6 +9,7 @@ mod context;
 mod datadir;
 mod demo;
 mod error;
+mod hooks;
 mod https;
 mod narrate;
 mod output;

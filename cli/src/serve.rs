@@ -5,6 +5,7 @@ mod operators;
 
 use crate::datadir::{DataDir, ServerAddresses};
 use crate::error::CliError;
+use crate::hooks::{self, HookQueue};
 use crate::output::say;
 use crate::settings::Settings;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -80,8 +81,9 @@ pub async fn run(options: ServeOptions) -> Result<(), CliError> {
     let (first, second) = bind(&bridge, &options, &settings).await?;
 
     let trust = Trust { vault, changed: trust_changed.clone() };
-    let config =
-        service_config(&data, &settings, agent_binary.as_deref(), admission, trust, stop.clone(), fatal.clone())?;
+    let (hooks, desk) = hooks::desk(settings.hook_ca.as_deref())?;
+    let on_fatal = (stop.clone(), fatal.clone());
+    let config = service_config(&data, &settings, agent_binary.as_deref(), admission, trust, hooks, on_fatal)?;
     let starting = (store.clone(), bus.clone(), clock.clone());
     let service = tokio::task::spawn_blocking(move || {
         let (store, bus, clock) = starting;
@@ -99,6 +101,7 @@ pub async fn run(options: ServeOptions) -> Result<(), CliError> {
         tasks.spawn("second listener", OnExit::StopAll, second.run(stop.clone()));
     }
     tasks.spawn("own certificate", OnExit::Log, own.keep(bridge.clone(), trust_changed, stop.clone()));
+    tasks.spawn("hooks", OnExit::StopAll, desk.run(stop.clone()));
     tasks.spawn("signals", OnExit::StopAll, signals(stop.clone()));
 
     data.write_server_addresses(&ServerAddresses { https: https.to_string(), mqtt: Some(mqtt.to_string()) })?;
@@ -134,6 +137,10 @@ struct Admitted {
 }
 
 impl Gate for Admitted {
+    fn speaks_for(&self, identity: Identity, certificate: &str) -> Identity {
+        self.admission.speaks_for(identity, certificate)
+    }
+
     fn admits(&self, caller: &Caller) -> Result<(), Refusal> {
         let admitted = self.admission.admits(&caller.identity, &caller.certificate_id);
         admitted.map_err(|denied| Refusal { reason: denied.to_string() })
@@ -205,8 +212,8 @@ fn service_config(
     agent_binary: Option<&Path>,
     admission: Arc<Admission>,
     trust: Trust,
-    stop: CancellationToken,
-    fatal: Arc<Mutex<Option<String>>>,
+    hooks: Arc<HookQueue>,
+    (stop, fatal): (CancellationToken, Arc<Mutex<Option<String>>>),
 ) -> Result<ServiceConfig, CliError> {
     let publisher_key = std::fs::read_to_string(data.publisher_public()).map_err(|error| {
         CliError::local_because(format!("cannot read the publisher's key {}", data.publisher_public().display()), error)
@@ -222,6 +229,7 @@ fn service_config(
         token_life: settings.enrolment_token_life,
         access_master: access_master(data)?,
         admission,
+        hooks,
         on_fatal: Box::new(move |reason| {
             error!(reason, "the services cannot go on");
             fatal.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason);

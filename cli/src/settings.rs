@@ -33,6 +33,8 @@ pub struct Settings {
     pub log_level: String,
     /// How logs are written.
     pub log_format: LogFormat,
+    /// The authorities of hooks; `None` means those of the system.
+    pub hook_ca: Option<PathBuf>,
     /// What devices may do.
     pub mqtt: MqttSettings,
     /// The agent that is offered for download; `None` means the one beside this program.
@@ -86,6 +88,15 @@ const SECTIONS: &[(&str, &[Key])] = &[
             name: "enrolment_token_minutes",
             help: "Life of the token in an install script, in minutes, 1 to 1440. Example: 15",
             default: "5",
+        }],
+    ),
+    (
+        "provisioning",
+        &[Key {
+            name: "hook_ca",
+            help: "File with the authorities (PEM) that hooks of provisioning templates prove themselves to.\n\
+                   Empty: those that the system trusts. Example: \"/etc/muster/hooks-ca.pem\"",
+            default: "\"\"",
         }],
     ),
     ("mqtt", mqtt::KEYS),
@@ -158,6 +169,11 @@ impl Settings {
         let cache_mb = file.take("store.cache_mb", 64, |text| number(text, 8, 65_536));
         let default_minutes = limits::ENROLMENT_TOKEN_LIFE.as_secs() / 60;
         let minutes = file.take("limits.enrolment_token_minutes", default_minutes, |text| number(text, 1, 1440));
+        let hook_ca = file.take("provisioning.hook_ca", None, |text| match Path::new(text) {
+            _ if text.is_empty() => Ok(None),
+            path if path.is_file() => Ok(Some(path.to_owned())),
+            _ => Err("is not a file; give the path of a PEM file, or \"\" for what the system trusts".to_owned()),
+        });
         let mqtt = mqtt::take(&mut file);
         let certificate_life = file.take("certificates.life", limits::CERTIFICATE_LIFE, |text| {
             life(text, limits::CERTIFICATE_LIFE_MIN, limits::CERTIFICATE_LIFE_MAX)
@@ -183,6 +199,7 @@ impl Settings {
             hosts,
             cache_bytes: cache_mb * 1024 * 1024,
             enrolment_token_life: Duration::from_secs(minutes * 60),
+            hook_ca,
             mqtt,
             certificate_life,
             server_certificate_life,

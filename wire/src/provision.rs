@@ -59,7 +59,7 @@ impl fmt::Display for ClaimName {
 
 /// The name of a template as AWS IoT Core writes it, without region and account.
 #[must_use]
-pub fn template_arn(template: &TemplateName) -> String {
+pub fn provisioning_template_arn(template: &TemplateName) -> String {
     format!("arn:aws:iot:::provisioningtemplate/{template}")
 }
 

@@ -355,6 +355,8 @@ fn the_requests_and_answers_of_operators() {
                 queued_at: at(1),
                 updated_at: at(1),
             }],
+            provisioned_by: None,
+            attributes: Default::default(),
             link_history: vec![LinkEvent { at: at(1), up: true }],
         }),
     );
@@ -660,7 +662,7 @@ fn provisioning_payloads() {
         claim_certificate_id: digest(2).to_string(),
         certificate_id: digest(1).to_string(),
         certificate_pem: "-----BEGIN CERTIFICATE-----".into(),
-        template_arn: template_arn(&TemplateName::new("cams").unwrap()),
+        template_arn: provisioning_template_arn(&TemplateName::new("cams").unwrap()),
         client_id: "c".into(),
         parameters: parameters.clone(),
     };

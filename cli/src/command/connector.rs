@@ -100,6 +100,7 @@ fn sheet(shown: &ShownConnector) -> String {
         ("policies", shown.policies.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
         ("registered", view.registered_at.to_string()),
         ("enrolled", or_empty(view.enrolled_at.as_ref())),
+        ("template", or_empty(shown.provisioned_by.as_ref())),
         ("last sync", or_empty(view.last_sync.as_ref())),
         ("host", host.hostname.clone()),
         ("system", format!("{} {}", host.os, host.arch).trim().to_owned()),
@@ -111,6 +112,9 @@ fn sheet(shown: &ShownConnector) -> String {
     for (name, value) in lines {
         let value = if value.is_empty() { "-" } else { &value };
         let _ = writeln!(text, "{name:<12}  {value}");
+    }
+    for (name, value) in &shown.attributes {
+        let _ = writeln!(text, "{:<12}  {name} = {value}", "attribute");
     }
     text.push_str(&diagnosis::host(shown));
     if !view.components.is_empty() {

@@ -18,6 +18,7 @@ mod key;
 mod lifecycle;
 mod listing;
 mod policy;
+mod provision;
 mod recovery;
 mod restore;
 mod script;
@@ -34,8 +35,8 @@ pub use init::{Init, init};
 pub use watch::view_filter;
 
 use crate::args::{
-    CaCommand, CertCommand, CertsCommand, Command, ComponentCommand, ConnectorCommand, ExecutionCommand, JobCommand,
-    KeyCommand, PolicyCommand, StreamCommand, TemplateCommand, TokenCommand,
+    CaCommand, CertCommand, CertsCommand, ClaimCommand, Command, ComponentCommand, ConnectorCommand, ExecutionCommand,
+    JobCommand, KeyCommand, PolicyCommand, ProvisioningTemplateCommand, StreamCommand, TemplateCommand, TokenCommand,
 };
 use crate::error::CliError;
 use crate::output::{Output, say_aside};
@@ -109,6 +110,13 @@ pub async fn perform(command: Command) -> ExitCode {
         Command::Certs(CertsCommand::Expiring(args)) => finish(args).await,
         Command::Ca(CaCommand::Status(args)) => finish(args).await,
         Command::Ca(CaCommand::Rotate(args)) => finish(args).await,
+        Command::Template(ProvisioningTemplateCommand::Create(args)) => finish(args).await,
+        Command::Template(ProvisioningTemplateCommand::List(args)) => finish(args).await,
+        Command::Template(ProvisioningTemplateCommand::Show(args)) => finish(args).await,
+        Command::Template(ProvisioningTemplateCommand::Delete(args)) => finish(args).await,
+        Command::Claim(ClaimCommand::Create(args)) => finish(args).await,
+        Command::Claim(ClaimCommand::List(args)) => finish(args).await,
+        Command::Claim(ClaimCommand::Revoke(args)) => finish(args).await,
         Command::Backup(args) => finish(args).await,
         Command::Restore(args) => finish(args).await,
         Command::Demo(args) => finish(args).await,

@@ -88,6 +88,7 @@ fn restore(args: &RestoreArgs) -> Result<Output, CliError> {
         "data": target, "backup": unpacked.manifest, "checked": checked, "moved_aside": aside,
         "tokens_dropped": mended.tokens, "certificates_from_ledger": mended.certificates,
         "connectors_from_ledger": mended.connectors, "connectors_disabled": mended.disabled, "access_keys_changed": mended.keys,
+        "claims_revoked": mended.claims,
     });
     Ok(Output::new(&value, text))
 }
@@ -238,6 +239,12 @@ fn next(target: &Path, mended: &Mended, aside: Option<&Path>) -> String {
     }
     if mended.keys > 0 {
         text.push_str(&format!("  keys      {} access keys are revoked, or were as the ledger says\n", mended.keys));
+    }
+    if mended.claims > 0 {
+        text.push_str(&format!(
+            "{} claims are revoked for the same reason; `muster claim create` makes new ones\n",
+            mended.claims
+        ));
     }
     text.push_str(&format!(
         "\nevery enrolment token is dead ({} were in the backup); `muster connector add NAME --renew` makes a new one\n\

@@ -7,7 +7,7 @@ use std::sync::Arc;
 /// Asks hooks.
 pub trait Hooks: Send + Sync + 'static {
     /// Asks one, without waiting for it. Returns the call when too many wait already.
-    fn ask(&self, call: HookCall) -> Result<(), HookCall>;
+    fn ask(&self, call: Box<HookCall>) -> Result<(), Box<HookCall>>;
 }
 
 /// A question to a hook.

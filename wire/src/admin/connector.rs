@@ -1,7 +1,7 @@
 //! Operator requests about connectors.
 
 use super::{CertificateView, Finding, LinkEvent, OpenJob, Selector};
-use crate::id::{ComponentName, PoolName, Sha256Hex, SiteName, ThingName, Version};
+use crate::id::{ComponentName, PoolName, Sha256Hex, SiteName, TemplateName, ThingName, Version};
 use crate::policy::PolicyName;
 use crate::time::Timestamp;
 use crate::view::{ActionView, ConnectorView};
@@ -169,6 +169,12 @@ pub struct ShownConnector {
     /// When its link last came and went, the newest first.
     #[serde(default)]
     pub link_history: Vec<LinkEvent>,
+    /// The template by which it provisioned itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provisioned_by: Option<TemplateName>,
+    /// What that template knows of it besides.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<String, String>,
 }
 
 #[cfg(test)]

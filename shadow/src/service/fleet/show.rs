@@ -37,7 +37,18 @@ impl FleetWorker {
         link_history.reverse();
         let jobs = open_jobs(&mut batch, &show.name)?;
         let policies = self.policies_of(&show.name).into_iter().collect();
-        Ok(ShownConnector { connector, actions, findings, certificates, policies, jobs, link_history })
+        let (provisioned_by, attributes) = (known.provisioned_by.clone(), known.attributes.clone());
+        Ok(ShownConnector {
+            connector,
+            actions,
+            findings,
+            certificates,
+            policies,
+            jobs,
+            link_history,
+            provisioned_by,
+            attributes,
+        })
     }
 
     /// A registered connector.

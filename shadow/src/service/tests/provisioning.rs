@@ -18,11 +18,11 @@ pub(super) struct Ask {
 }
 
 impl Hooks for Ask {
-    fn ask(&self, call: HookCall) -> Result<(), HookCall> {
+    fn ask(&self, call: Box<HookCall>) -> Result<(), Box<HookCall>> {
         if self.is_full.load(std::sync::atomic::Ordering::SeqCst) {
             return Err(call);
         }
-        self.calls.lock().unwrap().push(call);
+        self.calls.lock().unwrap().push(*call);
         Ok(())
     }
 }

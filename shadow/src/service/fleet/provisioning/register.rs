@@ -17,7 +17,7 @@ use muster_model::provision::{Override, Registration};
 use muster_wire::enrol::HostFacts;
 use muster_wire::id::{PersonName, TemplateName};
 use muster_wire::provision::{
-    HookQuestion, Parameters, ProvisioningErrorCode as Code, RegisterThing, RegisteredThing, template_arn,
+    HookQuestion, Parameters, ProvisioningErrorCode as Code, RegisterThing, RegisteredThing, provisioning_template_arn,
 };
 use muster_wire::time::Timestamp;
 use muster_wire::topic::{ProvisioningApi, ProvisioningTopic, Topic};
@@ -64,13 +64,13 @@ impl FleetWorker {
             claim_certificate_id: asked.claim.certificate.to_string(),
             certificate_id: asked.ownership.certificate.to_string(),
             certificate_pem: asked.ownership.pem,
-            template_arn: template_arn(template),
+            template_arn: provisioning_template_arn(template),
             client_id: request.caller.client_id.to_string(),
             parameters: asked.parameters,
         };
         self.waiting.borrow_mut().asked.insert(asked.hash.clone());
         let reply = HookReply { bus: self.shared.bus.clone(), request, hook: url.as_str().into() };
-        if let Err(call) = self.shared.config.hooks.ask(HookCall { url, question, reply }) {
+        if let Err(call) = self.shared.config.hooks.ask(Box::new(HookCall { url, question, reply })) {
             self.waiting.borrow_mut().asked.remove(&asked.hash);
             let busy = no(Code::Throttling, "too many devices wait for the hook of the template; try again later");
             self.say(topic, &call.reply.request, busy);
