@@ -45,6 +45,10 @@ fn run_over_a_restart(mqtt: Mqtt) {
 fn command(python: &Path, script: &str, mqtt: Mqtt, fleet: &Fleet) -> Command {
     let work = fleet.root().join("aws");
     fs::create_dir(&work).expect("a new folder in the fleet's");
+    // For devices that ask for a certificate: Python has nothing to make a request with.
+    let (request, key) = muster_certs::csr("device").expect("a key can be made");
+    fs::write(work.join("request.csr"), request).expect("the new folder can be written");
+    fs::write(work.join("request.key"), key).expect("the new folder can be written");
     let mut command = Command::new(python);
     command.arg(Path::new(SCRIPTS).join(script)).env("PYTHONDONTWRITEBYTECODE", "1");
     command.args(["--host", "localhost", "--port", &fleet.address().port().to_string()]);
@@ -126,6 +130,36 @@ fn jobs_keep_the_rules_over_mqtt_3() {
 #[test]
 fn jobs_keep_the_rules_over_mqtt_5() {
     run("jobs_rules.py", Mqtt::V5, 8);
+}
+
+#[test]
+fn the_second_identity_client_works_over_mqtt_3() {
+    run("provision_v2.py", Mqtt::V3, 4);
+}
+
+#[test]
+fn the_second_identity_client_works_over_mqtt_5() {
+    run("provision_v2.py", Mqtt::V5, 4);
+}
+
+#[test]
+fn the_first_identity_client_works_over_mqtt_3() {
+    run("provision_v1.py", Mqtt::V3, 3);
+}
+
+#[test]
+fn the_first_identity_client_works_over_mqtt_5() {
+    run("provision_v1.py", Mqtt::V5, 3);
+}
+
+#[test]
+fn provisioning_keeps_the_rules_over_mqtt_3() {
+    run("provision_rules.py", Mqtt::V3, 7);
+}
+
+#[test]
+fn provisioning_keeps_the_rules_over_mqtt_5() {
+    run("provision_rules.py", Mqtt::V5, 7);
 }
 
 #[test]
