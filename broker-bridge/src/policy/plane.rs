@@ -5,7 +5,7 @@
 //! | connector | its own | its own | as over MQTT | those that it may subscribe to, by topic | none |
 //! | observer | reads all | none | nothing | all of applications | reads |
 //! | operator | reads all, writes all but Muster's own | none | topics of applications | all of applications | all |
-//! | service | none | none | nothing | none | none |
+//! | service, claim, provisioned | none | none | nothing | none | none |
 //!
 //! A connector to whom an operator granted policies by name is asked by them: the actions of AWS that belong to HTTP, and
 //! those of MQTT for a publish.
@@ -36,7 +36,7 @@ pub(crate) fn may_operate(
         Role::Connector => connector(settings, caller, rules, operation),
         Role::Observer => reads(settings, caller, operation),
         Role::Operator => reads(settings, caller, operation) || operates(settings, caller, operation),
-        Role::Service => false,
+        Role::Service | Role::Claim | Role::Provisioned => false,
     })
 }
 

@@ -531,3 +531,26 @@ fn copy(entries: &[(Vec<u8>, crate::store::Stored)]) -> MemoryStore {
     store.apply(ops).wait().unwrap();
     store
 }
+
+#[test]
+fn a_new_connector_has_the_policy_of_its_template_and_an_old_one_keeps_its_own() {
+    let mut rig = Rig::new();
+    let mut document = template();
+    document["connector"]["policy"] = "gateway".into();
+    let who = stage(&mut rig, document, None);
+    let policies =
+        |rig: &mut Rig| rig.operator("connector-show", json!({ "name": "cam-7" })).unwrap()["policies"].clone();
+    let (_, token) = create(&mut rig, &who);
+    assert_eq!(register(&mut rig, &who, &token, "7").0, "/accepted");
+    assert_eq!(policies(&mut rig), json!(["gateway"]));
+    rig.operator("policy-attach", json!({ "name": "default", "connectors": ["cam-7"] })).unwrap();
+    let (_, token) = create(&mut rig, &who);
+    assert_eq!(register(&mut rig, &who, &token, "7").0, "/accepted");
+    assert_eq!(policies(&mut rig), json!(["default", "gateway"]));
+    // One that hangs on what the device says, and that nobody has added.
+    let mut document = template();
+    document["connector"]["policy"] = "${Site}".into();
+    rig.operator("template-create", json!({ "template": "cams", "document": document, "replace": true })).unwrap();
+    let (_, token) = create(&mut rig, &who);
+    refused(register(&mut rig, &who, &token, "8"), 404, "ResourceNotFound");
+}

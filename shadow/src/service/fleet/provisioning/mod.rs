@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! CreateKeys, CreateFromCsr ─▶ certificate Awaiting, ownership token (its hash) ── an hour ─▶ dropped
-//! RegisterThing ─▶ [hook] ─▶ certificate Registering ─▶ connector ─▶ certificate Pending ─▶ token deleted
+//! RegisterThing ─▶ [hook] ─▶ certificate Registering ─▶ policies, connector ─▶ certificate Pending ─▶ token deleted
 //! ```
 //! The first durable step of a registration uses the token: it stands in the certificate's record, so that no restore of
 //! an older store can undo it. What a crash leaves: before it, nothing; after it, a certificate that opens nothing, and

@@ -21,6 +21,7 @@ use muster_wire::provision::{
 };
 use muster_wire::time::Timestamp;
 use muster_wire::topic::{ProvisioningApi, ProvisioningTopic, Topic};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tracing::{info, warn};
 
@@ -135,9 +136,11 @@ impl FleetWorker {
             Ok(made) => made,
             Err(why) => return no(Code::InvalidParameters, why.to_string()),
         };
-        if let Some(policy) = made.policy.as_deref().filter(|policy| !super::templates::is_policy(policy)) {
-            return no(Code::ResourceNotFound, format!("no policy is called {policy:?}"));
+        let policy = made.policy.as_deref().map(|name| (name, self.policy_called(name)));
+        if let Some((name, None)) = policy {
+            return no(Code::ResourceNotFound, format!("no policy is called {name:?}"));
         }
+        let is_new = !self.shared.fleet().connectors.contains_key(&made.name);
         let Some(identity) = self.shared.thing_identity(&made.name) else {
             return no(Code::InvalidParameters, format!("{} is no name of a connector", made.name));
         };
@@ -147,6 +150,11 @@ impl FleetWorker {
         let registering = Certificate { state: CertificateState::Registering, ..certificate.as_ref().clone() };
         self.put_certificates(vec![registering.clone()])?;
         self.waiting.borrow_mut().remove(ownership.expires_at, &hash);
+        // Before there is a connector that could do more. What an operator gave to one that is there stays.
+        if let Some(policy) = policy.and_then(|(_, policy)| policy).filter(|_| is_new) {
+            let policies = BTreeSet::from([policy]);
+            self.set_policies(vec![(made.name.clone(), policies)], &connector.registered_by)?;
+        }
         self.commit(|batch| batch.put(&key::connector(&made.name), &connector))?;
         self.know(connector.clone());
         let state = CertificateState::Pending;

@@ -7,18 +7,11 @@ use muster_model::provision::Template;
 use muster_wire::admin::{CreateTemplate, ListTemplates, NameTemplate, TemplateList, TemplateParameter, TemplateView};
 use muster_wire::id::{PersonName, TemplateName};
 use muster_wire::limits::{DESCRIPTION_BYTES_MAX, HOOK_URL_BYTES_MAX, PROVISIONING_TEMPLATES_MAX};
+use muster_wire::policy::PolicyName;
 use muster_wire::provision::ProvisioningErrorCode;
 use muster_wire::rejection::{Rejection, RejectionCode};
 use std::sync::Arc;
 use tracing::{error, info};
-
-/// The policy of a connector for which no other is named.
-const DEFAULT_POLICY: &str = "default";
-
-/// Whether a policy of this name exists.
-pub(super) fn is_policy(name: &str) -> bool {
-    name == DEFAULT_POLICY
-}
 
 impl FleetWorker {
     pub(in crate::service::fleet) fn create_provisioning_template(
@@ -37,11 +30,9 @@ impl FleetWorker {
         if let Some(problem) = create.hook.as_deref().and_then(bad_hook) {
             return invalid(problem);
         }
-        if let Some(policy) = template.fixed_policy().filter(|policy| !is_policy(policy)) {
-            return refuse(
-                RejectionCode::NotFound,
-                format!("no policy is called {policy:?}; \"{DEFAULT_POLICY}\" is one"),
-            );
+        if let Some(policy) = template.fixed_policy().filter(|policy| self.policy_called(policy).is_none()) {
+            let message = format!("no policy is called {policy:?}; `muster policy list` shows all");
+            return refuse(RejectionCode::NotFound, message);
         }
         let (known, count) = {
             let fleet = self.shared.fleet();
@@ -112,6 +103,11 @@ impl FleetWorker {
             Some(template) => Ok(template),
             None => no(ProvisioningErrorCode::ResourceNotFound, format!("no template is called {name}")),
         }
+    }
+
+    /// The policy of this name, if there is one.
+    pub(super) fn policy_called(&self, name: &str) -> Option<PolicyName> {
+        PolicyName::new(name).ok().filter(|name| self.is_policy_known(name))
     }
 
     /// What a template says.
