@@ -102,7 +102,9 @@ impl FleetWorker {
             known.issuer.as_ref().is_none_or(|issuer| roots.iter().any(|(id, _)| id == issuer.as_str()));
         let why = match &known.state {
             CertificateState::Revoked { .. } => return refused("the old certificate was revoked"),
-            CertificateState::Pending => return refused("the old certificate was never in use"),
+            CertificateState::Pending | CertificateState::Awaiting { .. } | CertificateState::Registering => {
+                return refused("the old certificate was never in use");
+            }
             CertificateState::Replaced { at } => format!("its certificate was replaced at {at}"),
             CertificateState::Current if facts.not_after < now.epoch_seconds() => {
                 "its certificate has ended".to_owned()

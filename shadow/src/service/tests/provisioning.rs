@@ -107,7 +107,7 @@ fn p1_keys_are_made_and_kept_by_nobody() {
     let (verdict, created) = ask(&mut rig, &who, CREATE, "{}");
     assert_eq!(verdict, "/accepted");
     let (pem, key) = (created["certificatePem"].as_str().unwrap(), created["privateKey"].as_str().unwrap());
-    muster_certs::verifier::client_config(&rig.authority.0, Some((pem, key)), &[]).unwrap();
+    muster_certs::verifier::client_config(&rig.vault.trusted_pem(), Some((pem, key)), &[]).unwrap();
     assert_eq!(created["certificateId"], CertificateFacts::from_pem(pem).unwrap().id);
     assert_eq!(door(&rig, pem), Err(Denied::NotRegistered), "a pending certificate opens nothing");
     // Neither the key nor the token is in the store, in whatever form it is written.
@@ -130,7 +130,7 @@ fn p2_a_request_of_the_device_is_certified() {
     assert_eq!(verdict, "/accepted");
     assert_eq!(created.as_object().unwrap().len(), 3, "{created}");
     let pem = created["certificatePem"].as_str().unwrap();
-    muster_certs::verifier::client_config(&rig.authority.0, Some((pem, &key)), &[]).unwrap();
+    muster_certs::verifier::client_config(&rig.vault.trusted_pem(), Some((pem, &key)), &[]).unwrap();
     let bad = "InvalidCertificateSigningRequest";
     for csr in ["", "nonsense", &"x".repeat(5000)] {
         refused(ask(&mut rig, &who, topic, json!({ "certificateSigningRequest": csr }).to_string()), 400, bad);

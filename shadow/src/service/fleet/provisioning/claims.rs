@@ -4,7 +4,7 @@ use crate::records::{Certificate, CertificateState};
 use crate::service::ServiceError;
 use crate::service::fleet::{FleetWorker, ROOM_BYTES, Refused, refuse};
 use muster_certs::certificate::CertificateFacts;
-use muster_certs::{AuthorityError, Identity, Role};
+use muster_certs::{AuthorityError, Identity, Role, possession};
 use muster_wire::admin::{ClaimList, ClaimState, ClaimView, CreateClaim, CreatedClaim, ListClaims, RevokeClaim};
 use muster_wire::id::{PersonName, Sha256Hex, TemplateName};
 use muster_wire::limits::{CLAIM_LIFE, CLAIM_LIFE_MAX, CLAIM_LIFE_TEMPORARY};
@@ -34,7 +34,7 @@ impl FleetWorker {
             return refuse(RejectionCode::Conflict, format!("a claim is called {} already", create.claim));
         }
         let now = self.shared.clock.now();
-        let authority = &self.shared.config.authority;
+        let authority = self.shared.config.vault.active();
         let pem = match authority.issue_from_csr(&create.csr, &identity, life, now.epoch_seconds()) {
             Ok(pem) => pem,
             Err(AuthorityError::Request(error)) => return refuse(RejectionCode::Invalid, error.to_string()),
@@ -54,10 +54,12 @@ impl FleetWorker {
             issued_at: Some(now),
             not_after: Some(Timestamp::from_seconds(facts.not_after)),
             state: CertificateState::Pending,
+            issuer: authority.id().ok().and_then(|id| Sha256Hex::new(&id).ok()),
+            key: possession::key_id(&pem).ok().and_then(|id| Sha256Hex::new(&id).ok()),
         };
         self.put_certificates(vec![record.clone()])?;
         info!(claim = %create.claim, %by, certificate = %record.id, life_s = life.as_secs(), "claim made");
-        let ca = self.shared.config.authority.certificate_pem().to_owned();
+        let ca = self.shared.config.vault.trusted_pem();
         Ok(CreatedClaim { claim: view(create.claim, &record, now), certificate: pem, ca })
     }
 
@@ -120,7 +122,7 @@ impl FleetWorker {
     }
 
     fn claim_identity(&self, name: &ClaimName) -> Result<Identity, Refused> {
-        Identity::new(self.shared.config.authority.fleet().clone(), Role::Claim, name.to_string())
+        Identity::new(self.shared.config.vault.active().fleet().clone(), Role::Claim, name.to_string())
             .or_else(|error| refuse(RejectionCode::Invalid, error.to_string()))
     }
 }

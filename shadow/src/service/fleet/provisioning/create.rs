@@ -8,7 +8,7 @@ use crate::service::fleet::FleetWorker;
 use muster_bus::Request;
 use muster_certs::certificate::CertificateFacts;
 use muster_certs::token::Token;
-use muster_certs::{AuthorityError, Identity, Role};
+use muster_certs::{Authority, AuthorityError, Identity, Role, possession};
 use muster_runtime::ids::{random_bytes, random_hex};
 use muster_wire::id::Sha256Hex;
 use muster_wire::limits::{PROVISIONED_CERTIFICATE_LIFE, PROVISIONING_CSR_BYTES_MAX, PROVISIONING_PENDING_LIFE};
@@ -26,11 +26,11 @@ impl FleetWorker {
         let _: IgnoredAny = read(topic, &request.payload)?;
         let identity = self.nobody_yet()?;
         let now = self.shared.clock.now().epoch_seconds();
-        let authority = &self.shared.config.authority;
+        let authority = self.shared.config.vault.active();
         let (pem, private_key) = authority
             .issue_with_new_key(&identity, PROVISIONED_CERTIFICATE_LIFE, now)
             .map_err(|error| not_issued(&error))?;
-        let (certificate, token) = self.await_device(&claim, pem.clone())?;
+        let (certificate, token) = self.await_device(&claim, &authority, pem.clone())?;
         Ok(topic.format.encode(&CreatedKeys {
             certificate_id: certificate.to_string(),
             certificate_pem: pem,
@@ -55,13 +55,14 @@ impl FleetWorker {
         }
         let identity = self.nobody_yet()?;
         let now = self.shared.clock.now().epoch_seconds();
-        let issued = self.shared.config.authority.issue_over_key(&csr, &identity, PROVISIONED_CERTIFICATE_LIFE, now);
+        let authority = self.shared.config.vault.active();
+        let issued = authority.issue_over_key(&csr, &identity, PROVISIONED_CERTIFICATE_LIFE, now);
         let pem = match issued {
             Ok(pem) => pem,
             Err(AuthorityError::Request(error)) => return unusable(error.to_string()),
             Err(error) => return Err(not_issued(&error)),
         };
-        let (certificate, token) = self.await_device(&claim, pem.clone())?;
+        let (certificate, token) = self.await_device(&claim, &authority, pem.clone())?;
         Ok(topic.format.encode(&CreatedFromCsr {
             certificate_ownership_token: token.reveal().to_owned(),
             certificate_id: certificate.to_string(),
@@ -81,12 +82,12 @@ impl FleetWorker {
 
     /// What stands in a certificate whose device has no name yet. It is drawn anew for each.
     fn nobody_yet(&self) -> Result<Identity, No> {
-        let fleet = self.shared.config.authority.fleet().clone();
+        let fleet = self.shared.config.vault.active().fleet().clone();
         Identity::new(fleet, Role::Provisioned, random_hex::<16>()).map_err(|error| unreadable(&error.to_string()))
     }
 
     /// Writes down that a certificate waits for its device, and makes the token for it.
-    fn await_device(&self, claim: &Claim, pem: String) -> Result<(Sha256Hex, Token), No> {
+    fn await_device(&self, claim: &Claim, authority: &Authority, pem: String) -> Result<(Sha256Hex, Token), No> {
         let now = self.shared.clock.now();
         let facts = CertificateFacts::from_pem(&pem).map_err(|error| unreadable(&error.to_string()))?;
         let id = Sha256Hex::new(&facts.id).map_err(|error| unreadable(&error.to_string()))?;
@@ -97,6 +98,8 @@ impl FleetWorker {
             issued_at: Some(now),
             not_after: Some(Timestamp::from_seconds(facts.not_after)),
             state: CertificateState::Awaiting { until },
+            issuer: authority.id().ok().and_then(|id| Sha256Hex::new(&id).ok()),
+            key: possession::key_id(&pem).ok().and_then(|id| Sha256Hex::new(&id).ok()),
         };
         let token = Token::from_random(random_bytes());
         let hash = token.hash().to_string();
