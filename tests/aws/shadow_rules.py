@@ -87,7 +87,7 @@ MERGES = [
 ]
 
 
-@check("differences follow the table that was checked against AWS")
+@check("S7 differences follow the table that was checked against AWS")
 def _(fleet):
     with Shadow(fleet) as shadow:
         for place, (first, second, difference) in enumerate(DIFFERENCES):
@@ -99,7 +99,7 @@ def _(fleet):
                 shadow.link.unsubscribe(f"{shadow.topic}/{verb}/#")
 
 
-@check("merging follows the table")
+@check("S8 merging follows the table")
 def _(fleet):
     with Shadow(fleet) as shadow:
         for place, (stored, patch, result) in enumerate(MERGES):
@@ -111,7 +111,7 @@ def _(fleet):
                 shadow.link.unsubscribe(f"{shadow.topic}/{verb}/#")
 
 
-@both("an empty state creates a shadow with nothing in it")
+@both("S11 an empty state creates a shadow with nothing in it")
 def _(shadow):
     answer = shadow.update({})
     equal((answer["version"], answer["state"], answer["metadata"]), (1, {}, {}))
@@ -120,7 +120,7 @@ def _(shadow):
     recent(found["timestamp"])
 
 
-@both("state null clears everything and counts")
+@both("S10 state null clears everything and counts")
 def _(shadow):
     shadow.update({"desired": {"a": 1}, "reported": {"b": 2}})
     answer = shadow.update(None)
@@ -130,7 +130,7 @@ def _(shadow):
     equal((shadow.documents["current"]["state"], shadow.documents["previous"]["version"]), ({}, 1))
 
 
-@both("only the leaves of an update get its time")
+@both("S9 only the leaves of an update get its time")
 def _(shadow):
     shadow.update(desired({"old": {"x": 1}, "list": [1, [2], {"y": 3}]}))
     found = shadow.get()["metadata"]["desired"]
@@ -141,7 +141,7 @@ def _(shadow):
     equal(shadow.get()["metadata"]["desired"]["old"]["x"], time)
 
 
-@both("a delta shows the metadata of what is desired, and the token")
+@both("S4 a delta shows the metadata of what is desired, and the token")
 def _(shadow):
     shadow.update(desired({"a": {"b": 1, "c": 2}}))
     shadow.link.message(f"{shadow.topic}/update/delta")
@@ -192,7 +192,7 @@ REFUSALS = [
 ]
 
 
-@both("each mistake gets its code and message, and changes nothing")
+@both("S14 S17 S18 each mistake gets its code and message, and changes nothing")
 def _(shadow):
     shadow.update(desired({"a": 1}))
     for payload, code, message in REFUSALS:
@@ -208,7 +208,15 @@ def _(shadow):
         equal(shadow.refused({**payload, "clientToken": "t"})["clientToken"], "t", str(payload))
 
 
-@both("six levels are accepted")
+@both("S16 a token of 64 bytes comes back, one of 65 is refused")
+def _(shadow):
+    equal(shadow.update(desired({"a": 1}), clientToken="t" * 64)["clientToken"], "t" * 64)
+    refusal = shadow.refused({"state": desired({"a": 2}), "clientToken": "t" * 65})
+    equal((refusal["code"], refusal["message"]), (400, "Invalid clientToken"))
+    equal(shadow.get()["state"]["desired"], {"a": 1})
+
+
+@both("S18 six levels are accepted")
 def _(shadow):
     shadow.update(desired(deep(6)))
     equal(shadow.get()["state"]["desired"], deep(6))
@@ -227,7 +235,7 @@ def _(shadow):
     equal(shadow.link.accepted(f"{shadow.topic}/delete", b"hello")["version"], 1)
 
 
-@both("nothing that the service says is retained")
+@both("S21 nothing that the service says is retained")
 def _(shadow):
     shadow.update(desired({"a": 1}))
     with_retain = json.dumps({"state": desired({"a": 2}), "clientToken": "kept"})

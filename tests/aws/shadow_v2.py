@@ -70,7 +70,7 @@ def leaves(metadata):
     raise AssertionError(f"no metadata: {metadata!r}")
 
 
-@both("get of a missing shadow is refused with 404 and its name")
+@both("S1 get of a missing shadow is refused with 404 and its name")
 def _(shadow):
     error = refused(shadow.get())
     equal(error.code, 404)
@@ -83,7 +83,7 @@ def _(shadow):
     equal(refused(shadow.delete()).code, 404)
 
 
-@both("the first update answers version 1 and only what was sent")
+@both("S2 the first update answers version 1 and only what was sent")
 def _(shadow):
     answer = shadow.updated(desired={"color": "red", "list": [1, {"a": 2}]})
     equal(answer.version, 1)
@@ -108,7 +108,7 @@ def _(shadow):
     equal(leaves(answer.metadata.reported), {"color": "time", "size": "time", "extra": "time"})
 
 
-@both("documents name the previous version, and none the first time")
+@both("S3 documents name the previous version, and none the first time")
 def _(shadow):
     documents = shadow.documents()
     shadow.updated(desired={"a": 1})
@@ -122,7 +122,7 @@ def _(shadow):
     recent(int(second.timestamp.timestamp()))
 
 
-@both("a delta comes only where there is a difference, and repeats in full")
+@both("S4 S5 S6 a delta comes only where there is a difference, and repeats in full")
 def _(shadow):
     deltas = shadow.deltas()
     shadow.updated(desired={"a": 1, "b": {"c": 1, "d": 1}})
@@ -142,7 +142,7 @@ def _(shadow):
     equal((fourth.version, fourth.state), (5, {"b": {"c": 3}}))
 
 
-@both("a version that is not the stored one is refused with 409")
+@both("S12 a version that is not the stored one is refused with 409")
 def _(shadow):
     shadow.updated(desired={"a": 1})
     equal(shadow.updated(version=1, desired={"a": 2}).version, 2)
@@ -151,7 +151,7 @@ def _(shadow):
     equal(shadow.got().state.desired, {"a": 2})
 
 
-@both("null removes a field, an emptied section and a whole section")
+@both("S10 null removes a field, an emptied section and a whole section")
 def _(shadow):
     shadow.updated(desired={"a": 1, "b": 2}, reported={"c": 1})
     shadow.updated(desired={"a": None})
@@ -163,7 +163,7 @@ def _(shadow):
     equal(sections(shadow.got().state), {"desired": None, "reported": None})
 
 
-@both("delete answers the version that was, and a new shadow counts on")
+@both("S13 delete answers the version that was, and a new shadow counts on")
 def _(shadow):
     shadow.updated(desired={"a": 1})
     shadow.updated(desired={"a": 2})
@@ -187,7 +187,7 @@ def _(shadow):
     equal(shadow.got().state.desired, {f"k{i}": i for i in range(10)})
 
 
-@both("a document of 8 KiB is taken, a larger one is refused with 413")
+@both("S15 a document of 8 KiB is taken, a larger one is refused with 413")
 def _(shadow):
     frame = len('{"desired":{"a":""}}')
     shadow.updated(desired={"a": "x" * (8192 - frame)})

@@ -1,7 +1,10 @@
 //! Rules about the tree itself, read from its manifests and sources: which crate may know which, where topics are
-//! spelled, and what may not stay in a source file. Each rule is a function from what was read to a list of complaints.
+//! spelled, what may not stay in a source file, which rows of the conformance checklist have tests. Each rule is a
+//! function from what was read to a list of complaints.
 #![allow(clippy::unwrap_used, reason = "a test that cannot read the tree should stop")]
 
+#[path = "tidy/checklist.rs"]
+mod checklist;
 #[path = "tidy/source.rs"]
 mod source;
 #[path = "tidy/workspace.rs"]
@@ -131,6 +134,13 @@ fn long_files_have_a_reason() {
         }
     }
     none(complaints);
+}
+
+#[test]
+fn every_row_of_the_checklist_is_the_name_of_a_test() {
+    let mut named = checklist::in_python(&ROOT.join("tests/aws"));
+    named.extend(SOURCES.iter().flat_map(checklist::in_rust));
+    none(checklist::missing(&named));
 }
 
 fn wrong_arrows(crates: &[Crate]) -> Vec<String> {
