@@ -94,12 +94,12 @@ fn the_first_shadow_client_works_over_mqtt_5() {
 
 #[test]
 fn shadows_keep_the_rules_over_mqtt_3() {
-    run("shadow_rules.py", Mqtt::V3, 24);
+    run("shadow_rules.py", Mqtt::V3, 26);
 }
 
 #[test]
 fn shadows_keep_the_rules_over_mqtt_5() {
-    run("shadow_rules.py", Mqtt::V5, 24);
+    run("shadow_rules.py", Mqtt::V5, 26);
 }
 
 #[test]
@@ -200,6 +200,11 @@ fn files_come_over_mqtt_3() {
 #[test]
 fn files_come_over_mqtt_5() {
     run("streams.py", Mqtt::V5, 12);
+}
+
+#[test]
+fn the_tests_that_aws_wrote_for_its_sdk_pass() {
+    run("aws_own.py", Mqtt::V5, 22);
 }
 
 #[test]

@@ -11,6 +11,9 @@ use crate::tree::Tree;
 /// Where the tests find the packages that they need, with exact versions.
 pub const REQUIREMENTS: &str = "tests/aws/requirements.txt";
 
+/// The package of the SDK, as the requirements begin the line that fixes its version.
+const SDK: &str = "awsiotsdk==";
+
 /// Makes the environment in `python` of the target folder, or keeps the one that is there and still fits.
 pub fn prepare(tree: &Tree) -> Result<Outcome, String> {
     let source = tree.root().join(REQUIREMENTS);
@@ -45,8 +48,33 @@ pub fn prepare(tree: &Tree) -> Result<Outcome, String> {
         Ok(status) => return Err(format!("pip cannot install {REQUIREMENTS} ({status})")),
         Err(error) => return Err(format!("cannot start {}: {error}", python.display())),
     }
+    unpack_sdk(&python, &folder, &wanted)?;
     fs::write(&stamp, wanted).map_err(|error| format!("cannot write {}: {error}", stamp.display()))?;
     Ok(Outcome::Passed)
+}
+
+/// Unpacks the sources of the SDK into `sdk` of `folder`: AWS's own tests are among them, and not in the wheel.
+fn unpack_sdk(python: &Path, folder: &Path, wanted: &str) -> Result<(), String> {
+    let Some(sdk) = wanted.lines().find(|line| line.starts_with(SDK)) else {
+        return Err(format!("{REQUIREMENTS} names no {SDK}"));
+    };
+    let sources = folder.join("sources");
+    let mut pip = Command::new(python);
+    pip.args(["-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check", "--no-deps"]);
+    pip.args(["--no-binary", ":all:", "--dest"]).arg(&sources).arg(sdk).stdin(Stdio::null());
+    match pip.status() {
+        Ok(status) if status.success() => {}
+        Ok(status) => return Err(format!("pip cannot fetch the sources of {sdk} ({status})")),
+        Err(error) => return Err(format!("cannot start {}: {error}", python.display())),
+    }
+    let packed = sources.join(format!("{}.tar.gz", sdk.replace("==", "-")));
+    let mut unpack = Command::new(python);
+    unpack.args(["-m", "tarfile", "--extract"]).arg(&packed).arg(folder.join("sdk")).stdin(Stdio::null());
+    match unpack.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("{} cannot be unpacked ({status})", packed.display())),
+        Err(error) => Err(format!("cannot start {}: {error}", python.display())),
+    }
 }
 
 /// Whether the interpreter is still there and finds the packages: it belongs to a Python that may have been replaced.
