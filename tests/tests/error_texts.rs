@@ -297,6 +297,11 @@ fn access() {
         &["policy", "detach", "good", "ghost"],
         &["token", "revoke", "ghost"],
         &["token", "revoke", "there"],
+        &["connector", "approve", "ghost"],
+        &["connector", "approve", "there"],
+        &["key", "revoke", "ghost"],
+        &["stream", "delete", "ghost"],
+        &["stream", "create", "s", "ghost@1"],
         &["allowlist", "--static", "--wildcard"],
         &["allowlist", "--server", "muster"],
     ] {
