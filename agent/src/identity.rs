@@ -170,7 +170,7 @@ pub fn roots(ca_pem: &str) -> Result<Vec<Sha256Hex>, Failure> {
     let chain = certificate::chain_from_pem(ca_pem).map_err(unreadable)?;
     chain
         .iter()
-        .map(|der| Sha256Hex::new(&certificate_id(der)))
+        .map(|der| Sha256Hex::new(certificate_id(der)))
         .collect::<Result<_, _>>()
         .map_err(|error| Failure::local_because("the CA certificates have no usable id", error))
 }

@@ -108,7 +108,7 @@ impl FleetWorker {
     fn tell_everybody(&self) {
         for connector in self.counted() {
             let topic = Topic::Certificate { thing: connector.name.clone(), verb: CertificateTopic::Notify };
-            let message = Arc::new(Message::new(&topic.to_string(), b"{}".to_vec()));
+            let message = Arc::new(Message::new(topic.to_string(), b"{}".to_vec()));
             self.shared.bus.deliver(&connector.name, &message);
         }
     }

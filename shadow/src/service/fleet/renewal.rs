@@ -67,7 +67,7 @@ impl FleetWorker {
             }
         };
         let topic = Topic::Certificate { thing: thing.clone(), verb };
-        Answer::with(Message::new(&topic.to_string(), payload))
+        Answer::with(Message::new(topic.to_string(), payload))
     }
 
     fn renew(&self, thing: &ThingName, request: &Request) -> Result<RenewAccepted, No> {
