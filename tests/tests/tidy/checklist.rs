@@ -19,7 +19,11 @@ pub fn missing(named: &BTreeSet<String>) -> Vec<String> {
 pub fn in_rust(source: &Source) -> BTreeSet<String> {
     let after = source.text.split("#[test]").chain(source.text.split("#[tokio::test")).skip(1);
     let names = after.filter_map(|text| text.split_once("fn ")?.1.split_once('('));
-    names.flat_map(|(name, _)| name.split('_').map(str::to_uppercase).take_while(is_row).collect::<Vec<_>>()).collect()
+    names
+        .flat_map(|(name, _)| {
+            name.split('_').map(str::to_uppercase).take_while(|word| is_row(word)).collect::<Vec<_>>()
+        })
+        .collect()
 }
 
 /// The rows in the names of the checks of every Python script in `folder`: `@check("J17 J18 what it shows")`.
@@ -36,12 +40,12 @@ fn in_script(text: &str) -> Vec<String> {
     names.extend(text.split("\"test_").skip(1).filter_map(|rest| rest.split_once("\": \"")).map(|(_, name)| name));
     let rows = |name: &str| {
         let words = name.split([' ', '"']).map(str::to_owned);
-        words.take_while(is_row).collect::<Vec<_>>()
+        words.take_while(|word| is_row(word)).collect::<Vec<_>>()
     };
     names.into_iter().flat_map(rows).collect()
 }
 
-fn is_row(word: &String) -> bool {
+fn is_row(word: &str) -> bool {
     let number = word.strip_prefix(|letter| ROWS.iter().any(|(known, _)| *known == letter));
     number.is_some_and(|number| number.parse::<u8>().is_ok())
 }
