@@ -64,6 +64,7 @@ fn text(bytes: &[u8]) -> String {
 
 const BUILD: &str = "|build --release -p muster-cli -p muster-agent -p muster-greeter";
 const BUILD_FAULTS: &str = "|build --release -p muster-agent --features faults";
+const BUILD_SERVER_FAULTS: &str = "|build --release -p muster-cli --features faults";
 
 #[test]
 fn demo_builds_then_becomes_the_demo() {
@@ -101,6 +102,7 @@ fn verify_runs_every_step_in_order() {
             "|clippy --release --workspace --all-targets -- -D warnings",
             BUILD,
             BUILD_FAULTS,
+            BUILD_SERVER_FAULTS,
             BUILD,
             "|test --release --workspace",
             "-D warnings|doc --release --workspace --no-deps",
@@ -122,7 +124,7 @@ fn both_agents_are_there_after_the_fault_build() {
     let bench = Bench::new("faults");
     let output = bench.run(&["verify", "--only", "faults"]);
     assert_eq!(output.status.code(), Some(0));
-    assert_eq!(bench.calls(), [BUILD_FAULTS, BUILD]);
+    assert_eq!(bench.calls(), [BUILD_FAULTS, BUILD_SERVER_FAULTS, BUILD]);
     assert_eq!(bench.binary("muster-agent-faults"), "faults");
     assert_eq!(bench.binary("muster-agent"), "ordinary");
 }
@@ -195,9 +197,10 @@ fn without_python_the_step_is_skipped() {
 #[test]
 fn an_environment_is_made_once_for_each_list_of_packages() {
     let bench = Bench::new("python");
-    let made = ["-m venv --clear DIR/python", "-m pip install"];
-    let found = "-c import awsiot, paho.mqtt";
-    for (requirements, want) in [("a==1\n", &made[..]), ("a==1\n", &[found][..]), ("a==2\n", &made[..])] {
+    let made = ["-m venv --clear DIR/python", "-m pip install", "-m pip download", "-m tarfile --extract"];
+    let found = "-c import awsiot, boto3, paho.mqtt";
+    let (one, two) = ("awsiotsdk==1\n", "awsiotsdk==2\n");
+    for (requirements, want) in [(one, &made[..]), (one, &[found][..]), (two, &made[..])] {
         let _ = fs::remove_file(bench.dir.join("calls"));
         let output = verify_python(&bench, true, requirements);
         assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
@@ -212,7 +215,7 @@ fn an_environment_is_made_once_for_each_list_of_packages() {
 fn a_pip_that_fails_fails_the_step_and_leaves_nothing_that_looks_whole() {
     let bench = Bench::new("pip_fails").failing_at("-m pip");
     for _ in 0..2 {
-        let output = verify_python(&bench, true, "a==1\n");
+        let output = verify_python(&bench, true, "awsiotsdk==1\n");
         let stderr = text(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{stderr}");
         assert!(stderr.contains("pip cannot install tests/aws/requirements.txt"), "{stderr}");
