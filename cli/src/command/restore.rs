@@ -71,7 +71,7 @@ fn restore(args: &RestoreArgs) -> Result<Output, CliError> {
     let mended = fill(&unpacked, ledger.as_ref(), now)?;
     let unwritable = |error| CliError::local_because(format!("cannot put the fleet into {}", target.display()), error);
     sync_folders(&unpacked.data).map_err(unwritable)?;
-    let aside = old.then(|| beside(target, &format!("before-restore-{}", now.epoch_seconds())));
+    let aside = old.then(|| free_name(target, now.epoch_seconds()));
     if let Some(aside) = &aside {
         fs::rename(target, aside).map_err(unwritable)?;
     }
@@ -91,6 +91,13 @@ fn restore(args: &RestoreArgs) -> Result<Output, CliError> {
         "claims_revoked": mended.claims,
     });
     Ok(Output::new(&value, text))
+}
+
+/// Where the fleet that was there is moved: a name that no earlier restore of the same second took.
+fn free_name(target: &Path, seconds: i64) -> PathBuf {
+    let first = beside(target, &format!("before-restore-{seconds}"));
+    let further = (2_u32..).map(|number| beside(target, &format!("before-restore-{seconds}-{number}")));
+    std::iter::once(first.clone()).chain(further).find(|path| !path.exists()).unwrap_or(first)
 }
 
 /// Without it the command line is refused, unless the backup is only to be checked.
