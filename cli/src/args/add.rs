@@ -42,7 +42,7 @@ pub struct ConnectorAddArgs {
     /// Folder of the agent on the host; the token works for no other [default: /opt/muster for root, else ~/.muster]
     #[arg(long, value_name = "DIR")]
     pub prefix: Option<PathBuf>,
-    /// HTTP proxy on the host's way to the server, http://[USER[:PASSWORD]@]HOST:PORT, or none [default: what the host's
+    /// HTTP proxy on the host's way to the server, `http://[USER[:PASSWORD]@]HOST:PORT`, or none [default: what the host's
     /// environment says]
     #[arg(long, value_name = "URL")]
     pub proxy: Option<String>,
