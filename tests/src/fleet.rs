@@ -3,6 +3,7 @@
 //! Whatever is started here ends with the value that stands for it. When a test fails, the folder with data and logs
 //! stays and is named. All of it blocks: a test is a plain function.
 
+mod gate;
 mod host;
 mod package;
 mod process;
@@ -10,6 +11,7 @@ mod programs;
 mod proxy;
 mod site;
 
+pub use gate::{Gate, Rule};
 pub use host::Host;
 pub use package::Package;
 pub use process::{Output, Process};

@@ -13,8 +13,8 @@
 #   ssh HOST sh -s < install.sh
 #
 # Running it again is safe: what is done already is left alone, what is half done is finished. A run that fails before
-# the host is enrolled removes what it made. A script made with --renew gives a host that is enrolled already a new
-# identity, once; its components run on.
+# the host is enrolled removes what it made, also when it is interrupted. A script made with --renew gives a host that is
+# enrolled already a new identity, once; its components run on.
 #
 # Exit codes
 #   0  done; the server has confirmed the first check-in
@@ -58,6 +58,7 @@ SKEW_GOOD=30
 CONFIRM_SECONDS=60
 
 work=''
+child=''
 partial=''
 new_version=''
 old_link=''
@@ -105,6 +106,12 @@ MUSTER_USAGE
 clean_up() {
     code=$?
     trap - EXIT
+    # Cleaning is short; a second signal must not break it off.
+    trap '' HUP INT QUIT PIPE TERM
+    if [ -n "$child" ]; then
+        kill "$child" 2>/dev/null || true
+        wait "$child" 2>/dev/null || true
+    fi
     if [ -n "$partial" ]; then
         rm -f -- "$partial"
     fi
@@ -115,6 +122,20 @@ clean_up() {
         undo
     fi
     exit "$code"
+}
+
+# Runs what may take long. A shell obeys a signal only when the program that it waits for has ended, so this one runs
+# beside it: whoever ends the script does not wait for a server that is silent.
+beside() {
+    # The middle one: what runs beside a shell hears nothing on its standard input unless it is told to.
+    {
+        "$@" <&3 3<&- &
+    } 3<&0
+    child=$!
+    result=0
+    wait "$child" || result=$?
+    child=''
+    return "$result"
 }
 
 undo() {
@@ -169,14 +190,15 @@ check_ca() {
         fail 2 "this script is damaged: its authority is not $CA_SHA256; copy the whole script again"
 }
 
-# The token goes from here into a private file, never into the arguments of a program, where others could read it.
-write_token() {
-    cat >"$work/token" <<'MUSTER_TOKEN'
+# The token goes from here through a pipe: never into a file, nor into the arguments of a program, where others could
+# read it.
+token() {
+    cat <<'MUSTER_TOKEN'
 @TOKEN@
 MUSTER_TOKEN
 }
 
-# Sets proxy and password to what the agent is told; the password itself goes the way of the token.
+# Sets proxy and password to what the agent is told; the password itself goes into a private file.
 write_proxy_settings() {
     cat >"$work/proxy-password" <<'MUSTER_PROXY'
 @PROXY_PASSWORD@
@@ -203,12 +225,16 @@ choose_prefix() {
 }
 
 sha256_of() {
+    sha256 <"$1"
+}
+
+sha256() {
     if have sha256sum; then
-        sha256sum <"$1" | cut -d ' ' -f 1
+        sha256sum | cut -d ' ' -f 1
     elif have shasum; then
-        shasum -a 256 <"$1" | cut -d ' ' -f 1
+        shasum -a 256 | cut -d ' ' -f 1
     elif have openssl; then
-        openssl dgst -sha256 <"$1" | sed 's/^.* //'
+        openssl dgst -sha256 | sed 's/^.* //'
     else
         fail 3 "sha256sum, shasum or openssl is needed to check the download; install one of them"
     fi
@@ -343,24 +369,25 @@ check_tools() {
 }
 
 # Runs a downloader on the way that the agent will take. The URL may hold a password, so it is no argument.
-# shellcheck disable=SC2030
 on_the_way() {
-    (
-        case $PROXY_MODE in
-        never | direct)
-            unset http_proxy https_proxy HTTPS_PROXY all_proxy ALL_PROXY
-            ;;
-        url)
-            unset all_proxy ALL_PROXY no_proxy NO_PROXY HTTPS_PROXY
-            https_proxy=$PROXY_URL
-            export https_proxy
-            ;;
-        esac
-        "$@"
-    )
+    beside become_downloader "$@" </dev/null
 }
 
-# shellcheck disable=SC2031
+# Only ever beside the script: it changes the environment and does not come back.
+become_downloader() {
+    case $PROXY_MODE in
+    never | direct)
+        unset http_proxy https_proxy HTTPS_PROXY all_proxy ALL_PROXY
+        ;;
+    url)
+        unset all_proxy ALL_PROXY no_proxy NO_PROXY HTTPS_PROXY
+        https_proxy=$PROXY_URL
+        export https_proxy
+        ;;
+    esac
+    exec "$@"
+}
+
 uses_proxy() {
     case $PROXY_MODE in
     url) return 0 ;;
@@ -375,10 +402,10 @@ ask_health() {
     if have curl; then
         on_the_way curl --silent --show-error --proto '=https' --cacert "$work/ca.pem" ${1:+"$1"} --connect-timeout 15 \
             --max-time 30 --dump-header "$work/head" --output /dev/null "https://$target/healthz" \
-            2>"$work/said" </dev/null
+            2>"$work/said"
     else
         on_the_way wget --no-verbose --server-response --ca-certificate="$work/ca.pem" ${1:+"$2"} --timeout=15 --tries=1 \
-            --output-document=/dev/null "https://$target/healthz" 2>"$work/said" </dev/null
+            --output-document=/dev/null "https://$target/healthz" 2>"$work/said"
     fi
 }
 
@@ -550,7 +577,7 @@ agent_prechecks() {
     "$agent" check --help >/dev/null 2>&1 </dev/null || return 0
     write_proxy_settings
     for allowed in $ALLOWED; do
-        if "$agent" check --before-enrol --prefix "$PREFIX" --server "$allowed" --ca "$work/ca.pem" \
+        if beside "$agent" check --before-enrol --prefix "$PREFIX" --server "$allowed" --ca "$work/ca.pem" \
             --ca-sha256 "$CA_SHA256" ${proxy:+--proxy "$proxy"} ${NO_PROXY_GIVEN:+--no-proxy "$NO_PROXY_LIST"} \
             ${password:+--proxy-password-file "$password"} >"$work/checks" 2>"$work/said" </dev/null; then
             while IFS= read -r line; do
@@ -569,12 +596,12 @@ agent_prechecks() {
 download() {
     if have curl; then
         on_the_way curl --fail --silent --show-error --proto '=https' --cacert "$work/ca.pem" --connect-timeout 15 \
-            --max-time 600 --retry 5 --retry-max-time 120 --output "$2" "$1" </dev/null
+            --max-time 600 --retry 5 --retry-max-time 120 --output "$2" "$1"
         return
     fi
     tries=1
     until on_the_way wget --no-verbose --server-response --ca-certificate="$work/ca.pem" --timeout=30 --tries=2 \
-        --output-document="$2" "$1" </dev/null 2>"$work/said"; do
+        --output-document="$2" "$1" 2>"$work/said"; do
         pause=''
         while read -r key value rest; do
             case $key-$value in
@@ -588,7 +615,7 @@ download() {
         fi
         [ "$pause" -le 60 ] || pause=60
         say "the server is busy${rest:+ }; trying again in $pause s"
-        sleep "$pause"
+        beside sleep "$pause" </dev/null
         tries=$((tries + 1))
     done
 }
@@ -654,9 +681,8 @@ is_enrolled() {
 
 enrol() {
     stamp=$PREFIX/state/enrolled-with
-    write_token
     # The token works once, so its digest says whether this very script enrolled the host before.
-    digest=$(sha256_of "$work/token")
+    digest=$(token | sha256)
     force=''
     if is_enrolled; then
         if [ "$RENEW" = no ]; then
@@ -674,10 +700,12 @@ enrol() {
     fi
     say "enrolling $NAME at $SERVER"
     write_proxy_settings
-    "$agent" enrol --prefix "$PREFIX" --server "$SERVER" --name "$NAME" \
-        --ca "$work/ca.pem" --token-file "$work/token" ${force:+--force} ${POOL:+--pool "$POOL"} \
+    beside "$agent" enrol --prefix "$PREFIX" --server "$SERVER" --name "$NAME" \
+        --ca "$work/ca.pem" ${force:+--force} ${POOL:+--pool "$POOL"} \
         ${proxy:+--proxy "$proxy"} ${NO_PROXY_GIVEN:+--no-proxy "$NO_PROXY_LIST"} \
-        ${password:+--proxy-password-file "$password"} </dev/null ||
+        ${password:+--proxy-password-file "$password"} <<MUSTER_STDIN ||
+$(token)
+MUSTER_STDIN
         fail 5 "not enrolled; for a new token run on the server: muster connector add $NAME --renew"
     enrolled=yes
     replaced=${force:-no}
@@ -707,7 +735,7 @@ start() {
 # A process that runs proves little; that the server has taken this host's first report is what counts.
 confirm() {
     say "waiting for the server to confirm the first check-in"
-    "$agent" status --prefix "$PREFIX" --wait "$CONFIRM_SECONDS" >/dev/null </dev/null ||
+    beside "$agent" status --prefix "$PREFIX" --wait "$CONFIRM_SECONDS" >/dev/null </dev/null ||
         fail 7 "not confirmed yet; the agent goes on trying. See: $agent status --prefix $PREFIX"
     say "confirmed by the server"
 }
@@ -749,6 +777,9 @@ main() {
     trap clean_up EXIT
     trap 'exit 129' HUP
     trap 'exit 130' INT
+    trap 'exit 131' QUIT
+    # Nobody reads any more: an ssh that broke, above all.
+    trap 'exit 141' PIPE
     trap 'exit 143' TERM
     work=$(mktemp -d) || fail 3 "cannot make a temporary folder; check TMPDIR"
     write_ca

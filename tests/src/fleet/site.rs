@@ -1,7 +1,7 @@
 //! A host that the script of `muster connector add` is run on: an ordinary user with an empty home, and nothing on the PATH
 //! but what the script may need.
 
-use super::{Fleet, Namespace, Output};
+use super::{Fleet, Namespace, Output, Process};
 use crate::eventually::eventually;
 use rustix::process::{Pid, Signal, geteuid, kill_process, kill_process_group};
 use std::fs;
@@ -138,6 +138,20 @@ impl Site {
     /// Runs a program as this host's user, in the home, with an environment that holds HOME and PATH alone.
     #[track_caller]
     pub fn start(&self, program: &str, args: &[&str]) -> Output {
+        Output::of(self.command(program, args), SOON)
+    }
+
+    /// Starts a script and does not wait for its end. Its temporary files are in the home, which is empty otherwise.
+    #[track_caller]
+    pub fn begin(&self, script: &str) -> Process {
+        let file = self.path.join("install.sh");
+        fs::write(&file, script).expect("a file in a folder of the test");
+        let mut command = self.command("/bin/sh", &[file.to_str().expect("a temporary folder has an ASCII name")]);
+        command.env("TMPDIR", &self.home);
+        Process::spawn("the script", command, &self.path.join("install.log"))
+    }
+
+    fn command(&self, program: &str, args: &[&str]) -> Command {
         let mut words: Vec<String> = Vec::new();
         if let Some(network) = &self.network {
             words.extend(["/usr/sbin/ip", "netns", "exec", network].map(str::to_owned));
@@ -150,7 +164,7 @@ impl Site {
         words.extend(args.iter().map(|&arg| arg.to_owned()));
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).env_clear().env("HOME", &self.home).env("PATH", &self.path).current_dir(&self.home);
-        Output::of(command, SOON)
+        command
     }
 
     /// Where the script installs the agent.

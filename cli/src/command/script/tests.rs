@@ -40,10 +40,10 @@ esac
 [ -z "${REFUSE:-}" ] || exit 1
 # The script is ended while it waits for this program.
 [ -z "${END:-}" ] || { kill "-$END" "$PPID"; exit 1; }
+cat >"$CALLS.token"
 while [ $# -gt 0 ]; do
     case $1 in
     --prefix) prefix=$2 ;;
-    --token-file) cat "$2" >"$CALLS.token" ;;
     --ca) cat "$2" >"$CALLS.ca" ;;
     --proxy-password-file) cat "$2" >"$CALLS.password" ;;
     esac
