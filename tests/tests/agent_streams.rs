@@ -1,7 +1,7 @@
 //! Upgrades whose packages come over MQTT, from the stream that every published package has.
 #![allow(clippy::unwrap_used, reason = "a test stops at what it cannot set up")]
 
-use muster_tests::fleet::{Fleet, Host};
+use muster_tests::fleet::{Fleet, Gate, Host, Rule};
 use muster_tests::stand::deploy;
 use serde_json::Value;
 use std::fs;
@@ -31,6 +31,34 @@ fn an_upgrade_comes_over_mqtt() {
     assert!(host.log().contains("download over MQTT"), "{}", host.log());
     fleet.publish("1.1", true);
     deploy(&fleet, &host, "1.1");
+}
+
+#[test]
+fn with_https_cut_off_the_agent_takes_mqtt_unasked_and_https_again_once_that_is_back() {
+    let fleet = Fleet::start();
+    fleet.publish("1.0", true);
+    let mut host = fleet.enrol("alpha");
+    // A firewall that looks into the ClientHello and lets MQTT through; `download` has its default.
+    let gate = Gate::open(fleet.address(), Rule::Mqtt);
+    let settings = host.prefix().join("agent.toml");
+    let text = fs::read_to_string(&settings).unwrap();
+    let through = text.replace(&fleet.address().to_string(), &gate.address().to_string());
+    assert_ne!(through, text);
+    fs::write(&settings, through).unwrap();
+    host.run();
+    deploy(&fleet, &host, "1.0");
+    assert!(gate.cut() > 0, "HTTPS was not even tried");
+    assert!(host.log().contains("download over MQTT"), "{}", host.log());
+    fleet.publish("1.1", true);
+    deploy(&fleet, &host, "1.1");
+
+    gate.let_through(Rule::All);
+    let log = fleet.root().join("logs/alpha.log");
+    let over_mqtt = || fs::read_to_string(&log).unwrap().matches("download over MQTT").count();
+    let before = over_mqtt();
+    fleet.publish("1.2", true);
+    deploy(&fleet, &host, "1.2");
+    assert_eq!(over_mqtt(), before, "{}", host.log());
 }
 
 #[test]
