@@ -227,6 +227,7 @@ fn service_config(
         data_dir: data.root().to_owned(),
         agent: agent_binary.map(agent_download).transpose()?,
         token_life: settings.enrolment_token_life,
+        offline_after: settings.offline_after,
         access_master: access_master(data)?,
         admission,
         hooks,

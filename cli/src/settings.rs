@@ -25,6 +25,8 @@ pub struct Settings {
     pub cache_bytes: u64,
     /// Life of an enrolment token.
     pub enrolment_token_life: Duration,
+    /// How long a connector is gone before it is offline.
+    pub offline_after: Duration,
     /// Life of the certificates that connectors get.
     pub certificate_life: Duration,
     /// Life of the server's own certificate.
@@ -84,11 +86,19 @@ const SECTIONS: &[(&str, &[Key])] = &[
     ),
     (
         "limits",
-        &[Key {
-            name: "enrolment_token_minutes",
-            help: "Life of the token in an install script, in minutes, 1 to 1440. Example: 15",
-            default: "5",
-        }],
+        &[
+            Key {
+                name: "enrolment_token_minutes",
+                help: "Life of the token in an install script, in minutes, 1 to 1440. Example: 15",
+                default: "5",
+            },
+            Key {
+                name: "offline_after_seconds",
+                help: "A connector that is gone is stale at first, and offline after so long, in seconds, 1 to 604800.\n\
+                       Example: 60",
+                default: "300",
+            },
+        ],
     ),
     (
         "provisioning",
@@ -169,6 +179,9 @@ impl Settings {
         let cache_mb = file.take("store.cache_mb", 64, |text| number(text, 8, 65_536));
         let default_minutes = limits::ENROLMENT_TOKEN_LIFE.as_secs() / 60;
         let minutes = file.take("limits.enrolment_token_minutes", default_minutes, |text| number(text, 1, 1440));
+        let (min, max) = (limits::OFFLINE_AFTER_MIN.as_secs(), limits::OFFLINE_AFTER_MAX.as_secs());
+        let offline_after =
+            file.take("limits.offline_after_seconds", limits::OFFLINE_AFTER.as_secs(), |text| number(text, min, max));
         let hook_ca = file.take("provisioning.hook_ca", None, |text| match Path::new(text) {
             _ if text.is_empty() => Ok(None),
             path if path.is_file() => Ok(Some(path.to_owned())),
@@ -199,6 +212,7 @@ impl Settings {
             hosts,
             cache_bytes: cache_mb * 1024 * 1024,
             enrolment_token_life: Duration::from_secs(minutes * 60),
+            offline_after: Duration::from_secs(offline_after),
             hook_ca,
             mqtt,
             certificate_life,
@@ -304,6 +318,7 @@ mod tests {
         assert_eq!(settings, check("server.hosts = [\"muster.example.org\"]").unwrap());
         assert_eq!(settings.listen.to_string(), "0.0.0.0:8443");
         assert_eq!(settings.enrolment_token_life, limits::ENROLMENT_TOKEN_LIFE);
+        assert_eq!(settings.offline_after, limits::OFFLINE_AFTER);
     }
 
     #[test]
@@ -325,20 +340,21 @@ mod tests {
     #[test]
     fn every_problem_is_reported_at_once() {
         let text = "[server]\nlisten = \"0.0.0.0\"\nmqtt_listen = 5\nhosts = [\"a:1\"]\n[store]\ncache_mb = 1\n\
-                    [limits]\nenrolment_token_minutes = \"x\"\n[log]\nlevel = \"loud\"\nformat = \"xml\"\nlvl = 1\n\
+                    [limits]\nenrolment_token_minutes = \"x\"\noffline_after_seconds = 0\n[log]\nlevel = \"loud\"\nformat = \"xml\"\nlvl = 1\n\
                     [agent]\nbinary = \"/does/not/exist\"\n";
         let error = check(text).unwrap_err();
         let expected = "\
-settings are not usable (9 problems)
+settings are not usable (10 problems)
   server.listen = \"0.0.0.0\"  (file muster.toml, line 2): a port is missing; must be an IP address and a port, for example \"0.0.0.0:8443\" or \"[::]:8443\"
   server.mqtt_listen = 5  (file muster.toml, line 3): must be an IP address and a port, for example \"0.0.0.0:8443\" or \"[::]:8443\"
   server.hosts = \"a:1\"  (file muster.toml, line 4): is neither a DNS name nor an IP address (without port or brackets)
   store.cache_mb = 1  (file muster.toml, line 6): must be a whole number from 8 to 65536
   limits.enrolment_token_minutes = \"x\"  (file muster.toml, line 8): must be a whole number from 1 to 1440
-  log.level = \"loud\"  (file muster.toml, line 10): must be error, warn, info, debug or trace, or parts such as \"info,muster_shadow=debug\"
-  log.format = \"xml\"  (file muster.toml, line 11): must be \"text\" or \"json\"
-  agent.binary = \"/does/not/exist\"  (file muster.toml, line 14): is not a file; give the path of muster-agent, or \"\" for the one beside muster
-  log.lvl  (file muster.toml, line 12): no setting has this name";
+  limits.offline_after_seconds = 0  (file muster.toml, line 9): must be a whole number from 1 to 604800
+  log.level = \"loud\"  (file muster.toml, line 11): must be error, warn, info, debug or trace, or parts such as \"info,muster_shadow=debug\"
+  log.format = \"xml\"  (file muster.toml, line 12): must be \"text\" or \"json\"
+  agent.binary = \"/does/not/exist\"  (file muster.toml, line 15): is not a file; give the path of muster-agent, or \"\" for the one beside muster
+  log.lvl  (file muster.toml, line 13): no setting has this name";
         assert_eq!(error.to_string(), expected);
     }
 

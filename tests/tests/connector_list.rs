@@ -315,3 +315,41 @@ fn edits_move_and_describe(kinds: &Kinds) {
         .ended_with(REFUSED)
         .explaining("muster connector list");
 }
+
+/// Waits until the listing of this status shows the one connector, and returns its view.
+#[track_caller]
+fn only_with(fleet: &Fleet, status: &str) -> Value {
+    eventually(&format!("alpha is {status}"), SOON, || {
+        let with = |status: &str| fleet.muster_json(&["connector", "list", "--status", status])["connectors"].take();
+        let shown = with(status);
+        match shown.as_array().unwrap().first() {
+            Some(view) => Ok(view.clone()),
+            None => Err(with("never,online,stale,offline").to_string()),
+        }
+    })
+}
+
+#[test]
+fn a_connector_is_never_there_then_online_stale_offline_and_online_again() {
+    let mut fleet = Fleet::init();
+    fleet.configure("offline_after_seconds", "8");
+    fleet.serve();
+    let mut host = fleet.enrol("alpha");
+    let never = only_with(&fleet, "never");
+    assert!(never["last_sync"].is_null(), "{never}");
+    host.run();
+    let online = only_with(&fleet, "online");
+    host.kill();
+    let stale = only_with(&fleet, "stale");
+    let offline = only_with(&fleet, "offline");
+    let since = |view: &Value| view["link_since"].as_i64().unwrap();
+    assert!(since(&online) <= since(&stale), "{online} {stale}");
+    // The setting's time, to the millisecond, whenever somebody looks.
+    assert_eq!(since(&offline) - since(&stale), 8000, "{stale} {offline}");
+    // It stays so over a restart of the server, which has seen it go.
+    fleet.restart();
+    assert_eq!(since(&only_with(&fleet, "offline")), since(&offline));
+    host.run();
+    let back = only_with(&fleet, "online");
+    assert!(since(&back) >= since(&offline), "{back}");
+}

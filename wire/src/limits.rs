@@ -103,10 +103,13 @@ pub const KEEP_ALIVE_MIN: Duration = Duration::from_secs(30);
 pub const KEEP_ALIVE_MAX: Duration = Duration::from_secs(1200);
 /// How often an agent speaks at least (its MQTT keep-alive).
 pub const HEARTBEAT: Duration = Duration::from_secs(30);
-/// A link without a sign of life for so long is stale.
-pub const STALE_AFTER: Duration = Duration::from_secs(90);
-/// A link without a sign of life for so long is offline.
+/// A connector that has been gone for so long is offline, unless the settings say otherwise; until then it is stale. It is
+/// gone when its connection ends, and a silent connection ends after one and a half keep-alives.
 pub const OFFLINE_AFTER: Duration = Duration::from_secs(300);
+/// Shortest such time that the settings may ask for; a timer is exact to a quarter of a second.
+pub const OFFLINE_AFTER_MIN: Duration = Duration::from_secs(1);
+/// Longest such time: whoever is gone for a week is not gone for a while.
+pub const OFFLINE_AFTER_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 /// An agent with changed connection settings must be confirmed over the new path by then, or goes back to the old ones.
 pub const SETTINGS_TRIAL: Duration = Duration::from_secs(5 * 60);
 /// How often an agent sends telemetry.

@@ -70,6 +70,8 @@ pub struct ServiceConfig {
     pub agent: Option<AgentDownload>,
     /// Life of an enrolment token.
     pub token_life: Duration,
+    /// How long a connector is gone before it is offline.
+    pub offline_after: Duration,
     /// The secrets of access keys follow from it.
     pub access_master: AccessMaster,
     /// Filled with what the store holds, and kept true: the door asks it.

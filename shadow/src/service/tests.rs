@@ -130,6 +130,7 @@ impl Rig {
             data_dir: self.artifacts.path().to_owned(),
             agent: None,
             token_life: Duration::from_secs(300),
+            offline_after: Duration::from_secs(300),
             access_master: AccessMaster::from_random([7; 32]),
             admission: self.admission.clone(),
             hooks: self.hooks.clone(),

@@ -11,13 +11,13 @@ use muster_wire::codec::Encoding;
 use muster_wire::component::Health;
 use muster_wire::enrol::HostFacts;
 use muster_wire::id::{ComponentName, ThingName, Version};
-use muster_wire::limits::OFFLINE_AFTER;
 use muster_wire::shadow::agent;
 use muster_wire::time::Timestamp;
 use muster_wire::topic::{Topic, ViewTopic};
 use muster_wire::view::{ActionState, ComponentView, ConnectorView, Life, LinkStatus, VIEW_VERSION, WorkStatus};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A connector's link, as its worker knows it.
 #[derive(Clone, Debug, Default)]
@@ -34,14 +34,19 @@ pub(super) struct Link {
 
 impl Link {
     /// The status and since when; and when it changes by itself.
-    fn status(&self, connector: &Connector, now: Timestamp) -> (LinkStatus, Timestamp, Option<Timestamp>) {
+    fn status(
+        &self,
+        connector: &Connector,
+        now: Timestamp,
+        offline_after: Duration,
+    ) -> (LinkStatus, Timestamp, Option<Timestamp>) {
         match (self.sessions.is_empty(), self.seen.up, self.seen.down) {
             (false, up, _) => (LinkStatus::Online, up.unwrap_or(now), None),
             (true, None, None) => (LinkStatus::Never, connector.registered_at, None),
             (true, up, down) => {
                 // After a restart of the server nobody saw it go: count from when it came.
                 let gone = down.max(up).unwrap_or(now);
-                let offline_at = gone.plus(OFFLINE_AFTER);
+                let offline_at = gone.plus(offline_after);
                 if now >= offline_at {
                     (LinkStatus::Offline, offline_at, None)
                 } else {
@@ -62,7 +67,7 @@ pub(super) fn refresh(
     view: &View,
     why: &BTreeMap<ComponentName, String>,
 ) -> Result<(), ServiceError> {
-    let (status, since, changes_at) = link.status(connector, batch.now);
+    let (status, since, changes_at) = link.status(connector, batch.now, shared.config.offline_after);
     if let Some(at) = changes_at {
         shared.timers.set(at, &connector.name);
     }
