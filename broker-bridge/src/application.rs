@@ -1,23 +1,23 @@
 //! Topics of the user's own devices and programs: who subscribed, what is retained, who shares.
 //!
 //! The service attaches no meaning to these messages. They are acknowledged when they were handed to those who want
-//! them; a retained one when it is stored as well.
+//! them; a retained one goes to the service first, and comes back as a copy once it is durable.
 
 pub(crate) mod groups;
 pub(crate) mod retained;
 pub(crate) mod tree;
 
 use crate::session::link::Link;
-use crate::settings::MqttSettings;
 use groups::{Group, Groups};
 use muster_bus::Message;
 use muster_wire::filter::TopicFilter;
 use muster_wire::time::Timestamp;
-use retained::{Full, Retained, Stored};
+use retained::{Retained, Stored};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use tree::Tree;
 
 /// See the module.
+#[derive(Default)]
 pub(crate) struct Applications {
     tree: RwLock<Tree<Subscriber>>,
     retained: Mutex<Retained>,
@@ -42,14 +42,6 @@ impl PartialEq for Subscriber {
 }
 
 impl Applications {
-    pub(crate) fn new(settings: &MqttSettings) -> Self {
-        Self {
-            tree: RwLock::default(),
-            retained: Mutex::new(Retained::new(settings.retained_messages_max, settings.retained_bytes_max)),
-            groups: Groups::default(),
-        }
-    }
-
     /// Sends what the filter matches to this connection from now on.
     pub(crate) fn listen(&self, filter: &TopicFilter, link: &Arc<Link>) {
         self.write().insert(filter, Subscriber::Link(link.clone()));
@@ -81,8 +73,8 @@ impl Applications {
     }
 
     /// Replaces the retained message of the topic; an empty one removes it.
-    pub(crate) fn retain(&self, message: &Message, now: Timestamp) -> Result<(), Full> {
-        self.retained().put(message, now)
+    pub(crate) fn keep(&self, message: &Arc<Message>, at: Timestamp) {
+        self.retained().keep(message, at);
     }
 
     /// The retained message of a topic.

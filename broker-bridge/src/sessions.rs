@@ -7,12 +7,12 @@ use crate::policy::named;
 use crate::session::end::End;
 use crate::session::kept;
 use crate::session::link::Link;
-use crate::settings::MqttSettings;
 use muster_bus::{Door, Message, Whose};
 use muster_certs::identity::Role;
 use muster_wire::filter::TopicFilter;
 use muster_wire::id::ThingName;
 use muster_wire::limits::{SESSIONS_PER_CLAIM_MAX, SESSIONS_PER_IDENTITY_MAX};
+use muster_wire::time::Timestamp;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -86,11 +86,11 @@ impl<K: Hash + Eq> Sharded<K> {
 }
 
 impl Sessions {
-    pub(crate) fn new(settings: &MqttSettings, gate: Arc<dyn Gate>) -> Self {
+    pub(crate) fn new(gate: Arc<dyn Gate>) -> Self {
         Self {
             by_identity: Sharded::new(),
             by_thing: Sharded::new(),
-            applications: Applications::new(settings),
+            applications: Applications::default(),
             stopping: AtomicBool::new(false),
             gate,
             home: OnceLock::new(),
@@ -259,6 +259,10 @@ impl Door for Sessions {
 
     fn spread(&self, message: &Arc<Message>) {
         self.applications.spread(message);
+    }
+
+    fn keep(&self, message: &Arc<Message>, at: Timestamp) {
+        self.applications.keep(message, at);
     }
 
     fn kick(&self, thing: &ThingName) {

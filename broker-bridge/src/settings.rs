@@ -3,8 +3,8 @@
 use muster_wire::filter::TopicFilter;
 use muster_wire::limits::{
     FILTERS_PER_SUBSCRIBE_MAX, KEEP_ALIVE_MAX, KEEP_ALIVE_MIN, OUTBOX_MESSAGES_MAX, PAYLOAD_BYTES_MAX,
-    RETAINED_BYTES_MAX, RETAINED_MESSAGES_MAX, SESSION_EXPIRY_MAX, SESSION_EXPIRY_V3, SESSIONS_WAITING_BYTES_MAX,
-    SESSIONS_WAITING_MAX, SUBSCRIPTIONS_PER_CONNECTION_MAX,
+    SESSION_EXPIRY_MAX, SESSION_EXPIRY_V3, SESSIONS_WAITING_BYTES_MAX, SESSIONS_WAITING_MAX,
+    SUBSCRIPTIONS_PER_CONNECTION_MAX,
 };
 use std::time::Duration;
 
@@ -25,10 +25,6 @@ pub struct MqttSettings {
     pub sessions_waiting_max: usize,
     /// Bytes in all their queues.
     pub sessions_waiting_bytes_max: usize,
-    /// Retained messages of applications.
-    pub retained_messages_max: usize,
-    /// Bytes of them.
-    pub retained_bytes_max: usize,
     /// Largest payload, at most [`PAYLOAD_BYTES_MAX`].
     pub payload_bytes_max: usize,
     /// Filters in one SUBSCRIBE.
@@ -57,8 +53,6 @@ impl Default for MqttSettings {
             session_messages_max: OUTBOX_MESSAGES_MAX,
             sessions_waiting_max: SESSIONS_WAITING_MAX,
             sessions_waiting_bytes_max: SESSIONS_WAITING_BYTES_MAX,
-            retained_messages_max: RETAINED_MESSAGES_MAX,
-            retained_bytes_max: RETAINED_BYTES_MAX,
             payload_bytes_max: PAYLOAD_BYTES_MAX,
             filters_per_subscribe_max: FILTERS_PER_SUBSCRIBE_MAX,
             subscriptions_max: SUBSCRIPTIONS_PER_CONNECTION_MAX,

@@ -4,6 +4,7 @@
 //!  door ── Requests::submit ──▶ inbox of the thing's partition ──▶ service
 //!  door ◀── Connection::answer (durable; direct messages) ──────── service
 //!  door ◀── Deliveries::deliver (everyone who speaks for a thing) ─ service
+//!  door ◀── Deliveries::spread, keep (applications' topics) ─────── service
 //!  reader ◀── Observation (rumqttd inside) ◀── Deliveries::observe ─ service, door
 //! ```
 //!
@@ -13,6 +14,7 @@
 mod embedded;
 mod message;
 mod request;
+mod retain;
 
 pub use embedded::{EmbeddedBus, Inboxes, ObserverLink};
 pub use message::{Message, Properties, Qos};
@@ -20,9 +22,11 @@ pub use request::{
     Answer, Assign, Caller, Connection, Inbound, Latch, LinkChange, LinkState, Order, OrderKind, Outcome, Request,
     ResponseTo, Tag, Verdict,
 };
+pub use retain::{NotRetained, Retain};
 
 use muster_certs::identity::Identity;
 use muster_wire::id::ThingName;
+use muster_wire::time::Timestamp;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -70,6 +74,10 @@ pub trait Deliveries: Send + Sync + 'static {
     /// Sends a message on an application's topic to every connection that subscribed to it.
     fn spread(&self, message: &Arc<Message>);
 
+    /// From now on whoever subscribes to exactly the topic of this message, an application's, gets it at once. It came
+    /// at `at`. An empty one ends that.
+    fn keep(&self, message: &Arc<Message>, at: Timestamp);
+
     /// Publishes a message to the readers. A retained one replaces the one before on its topic; an empty retained one
     /// removes it.
     fn observe(&self, message: Message, retain: bool);
@@ -91,6 +99,9 @@ pub trait Door: Send + Sync + 'static {
 
     /// Sends a message on an application's topic to every connection that subscribed to it.
     fn spread(&self, message: &Arc<Message>);
+
+    /// Has this message for whoever subscribes to exactly its topic from now on; an empty one ends that.
+    fn keep(&self, message: &Arc<Message>, at: Timestamp);
 
     /// Ends every connection of `thing`.
     fn kick(&self, thing: &ThingName);

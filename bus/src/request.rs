@@ -1,6 +1,7 @@
 //! Requests from the doors, and the answers to them.
 
 use crate::message::Message;
+use crate::retain::Retain;
 use bytes::Bytes;
 use muster_certs::identity::Identity;
 use muster_wire::certificate::{RecoverRequest, RecoverResponse};
@@ -238,6 +239,8 @@ pub enum Inbound {
     },
     /// The hook of a provisioning template has spoken.
     Verdict(Box<Verdict>),
+    /// A message that shall be kept for whoever subscribes later.
+    Retain(Retain),
     /// A job reached a thing.
     Assign(Assign),
     /// An operator's order about one execution.
@@ -251,7 +254,7 @@ pub enum Inbound {
 }
 
 impl Inbound {
-    /// The thing whose partition this goes to; `None` for the partition of the fleet as a whole.
+    /// The thing whose partition this goes to; `None` for what goes elsewhere.
     #[must_use]
     pub fn thing(&self) -> Option<&ThingName> {
         match self {
@@ -261,6 +264,7 @@ impl Inbound {
             | Self::Recover { .. }
             | Self::Proven { .. }
             | Self::Verdict(_)
+            | Self::Retain(_)
             | Self::Jobs
             | Self::Stop => None,
             Self::Assign(assign) => Some(&assign.thing),

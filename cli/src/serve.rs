@@ -231,6 +231,7 @@ fn service_config(
         access_master: access_master(data)?,
         admission,
         hooks,
+        retained: settings.retained,
         on_fatal: Box::new(move |reason| {
             error!(reason, "the services cannot go on");
             fatal.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason);

@@ -6,6 +6,7 @@ use muster_broker_bridge::MqttSettings;
 use muster_certs::profile::SERVER_LIFETIME;
 use muster_runtime::settings::{SettingsError, SettingsFile};
 use muster_runtime::telemetry::LogFormat;
+use muster_shadow::service::RetainedBounds;
 use muster_wire::limits;
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -39,6 +40,8 @@ pub struct Settings {
     pub hook_ca: Option<PathBuf>,
     /// What devices may do.
     pub mqtt: MqttSettings,
+    /// How much applications may have retained.
+    pub retained: RetainedBounds,
     /// The agent that is offered for download; `None` means the one beside this program.
     pub agent_binary: Option<PathBuf>,
 }
@@ -187,7 +190,7 @@ impl Settings {
             path if path.is_file() => Ok(Some(path.to_owned())),
             _ => Err("is not a file; give the path of a PEM file, or \"\" for what the system trusts".to_owned()),
         });
-        let mqtt = mqtt::take(&mut file);
+        let (mqtt, retained) = mqtt::take(&mut file);
         let certificate_life = file.take("certificates.life", limits::CERTIFICATE_LIFE, |text| {
             life(text, limits::CERTIFICATE_LIFE_MIN, limits::CERTIFICATE_LIFE_MAX)
         });
@@ -215,6 +218,7 @@ impl Settings {
             offline_after: Duration::from_secs(offline_after),
             hook_ca,
             mqtt,
+            retained,
             certificate_life,
             server_certificate_life,
             log_level,

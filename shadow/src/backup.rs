@@ -12,8 +12,8 @@ use crate::records::{
     AccessKey, Certificate, CertificateState, Connector, KeyRevoked, Lifecycle, Numbering, Record, StoredAccessKey,
     StoredAction, StoredAttachment, StoredCertificate, StoredComponent, StoredConnector, StoredJob, StoredJobJoined,
     StoredJobRun, StoredJobTemplate, StoredJobThings, StoredNumbering, StoredOwnership, StoredPolicy,
-    StoredProvisioningTemplate, StoredRecovery, StoredSeen, StoredShadow, StoredStream, StoredTarget, StoredToken,
-    StoredWork, key,
+    StoredProvisioningTemplate, StoredRecovery, StoredRetained, StoredSeen, StoredShadow, StoredStream, StoredTarget,
+    StoredToken, StoredWork, key,
 };
 use crate::store::codec::{self, CodecError};
 use crate::store::dump::{self, DumpError};
@@ -76,6 +76,7 @@ pub fn check_record(key: &[u8], value: &[u8]) -> Result<(), RestoreError> {
         Kind::Stream => as_one::<StoredStream>(key, value),
         Kind::ProvisioningTemplate => as_one::<StoredProvisioningTemplate>(key, value),
         Kind::Ownership => as_one::<StoredOwnership>(key, value),
+        Kind::Retained => as_one::<StoredRetained>(key, value),
         Kind::Meta => match parsed.parts.first().map(String::as_str) {
             Some("seen") => as_one::<StoredSeen>(key, value),
             Some("work") => as_one::<StoredWork>(key, value),

@@ -22,11 +22,13 @@ use crate::store::{Key, Kind};
 mod job;
 mod policy;
 mod provision;
+mod retained;
 mod stream;
 
 pub use job::{Job, JobJoined, JobTemplate, JobThings};
 pub use policy::{Attachment, PolicyRecord};
 pub use provision::{Ownership, ProvisioningTemplate};
+pub use retained::Retained;
 pub use stream::{Stream, StreamFile};
 
 /// A registered connector. Written by the fleet's worker alone.
@@ -442,6 +444,8 @@ versioned! {
     StoredAccessKey(AccessKey),
     /// A stream as it is stored.
     StoredStream(Stream),
+    /// A retained message as it is stored.
+    StoredRetained(Retained),
     /// A link's history as it is stored.
     StoredSeen(Seen),
     /// A connector's work as it is stored.
@@ -545,6 +549,12 @@ pub mod key {
     #[must_use]
     pub fn ownership(hash: &str) -> Key {
         Key::new(Kind::Ownership).part(hash)
+    }
+
+    /// The retained message of a topic.
+    #[must_use]
+    pub fn retained(topic: &str) -> Key {
+        Key::new(Kind::Retained).part(topic)
     }
 
     /// An intent.

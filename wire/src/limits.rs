@@ -203,8 +203,11 @@ pub const SESSIONS_WAITING_MAX: usize = 10_000;
 pub const SESSIONS_WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Retained messages of applications.
 pub const RETAINED_MESSAGES_MAX: usize = 10_000;
-/// Bytes of them, topics and properties included.
+/// Bytes of them, topics and properties included: in the store, and in memory for whoever subscribes.
 pub const RETAINED_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Messages that wait to be retained; past it the door stops reading from the connections that publish them. Any of them
+/// may be as large as a packet, and all that wait go into one commit.
+pub const RETAINED_QUEUE_MAX: usize = 128;
 /// Longest life of a message that has one; a longer wish becomes this. AWS IoT Core's figure.
 pub const MESSAGE_EXPIRY_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Topic aliases of one connection, in each direction. AWS IoT Core's figure.

@@ -1,108 +1,90 @@
-//! The retained messages of applications: one for each topic, within bounds. Pure.
+//! The retained messages of applications, as the service keeps them: a copy for whoever subscribes or reads over HTTP.
 
-use muster_bus::Message;
+use crate::bridge::Shared;
+use muster_bus::{Inbound, Message, NotRetained, Requests, Retain, Stopped, Submitted};
 use muster_wire::time::Timestamp;
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::ops::Bound;
 use std::sync::Arc;
+use tokio::sync::oneshot;
 
-/// A message did not fit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "there is no room for another retained message; remove some with an empty retained one, or raise mqtt.retained_*"
-)]
-pub(crate) struct Full;
+/// Asks the service to keep a message and to send it to those who want it. It is asked at once; the future says what
+/// became of it, once that is durable.
+pub(crate) fn retain(
+    shared: &Shared,
+    message: Message,
+) -> Result<impl Future<Output = Result<(), NotRetained>> + Send + use<>, Stopped> {
+    let (reply, answer) = oneshot::channel();
+    let submitted = shared.bus.submit(Inbound::Retain(Retain { message: Arc::new(message), reply }))?;
+    Ok(async move {
+        if let Submitted::Full(queued) = submitted {
+            queued.await.map_err(|Stopped| NotRetained::Failed)?;
+        }
+        answer.await.unwrap_or(Err(NotRetained::Failed))
+    })
+}
 
-/// All of them, by topic.
-#[derive(Debug)]
-pub(crate) struct Retained {
+/// All of them, by topic. Pure.
+#[derive(Debug, Default)]
+pub(super) struct Retained {
     by_topic: BTreeMap<Box<str>, Stored>,
-    bytes: usize,
-    messages_max: usize,
-    bytes_max: usize,
 }
 
 /// A message, and when it came.
 pub(crate) type Stored = (Arc<Message>, Timestamp);
 
 impl Retained {
-    pub(crate) fn new(messages_max: usize, bytes_max: usize) -> Self {
-        Self { by_topic: BTreeMap::new(), bytes: 0, messages_max, bytes_max }
-    }
-
-    /// Replaces the message of the topic; an empty one removes it. On error everything is as before.
-    pub(crate) fn put(&mut self, message: &Message, now: Timestamp) -> Result<(), Full> {
-        let old = self.by_topic.get(&message.topic).map_or(0, |(stored, _)| stored.weight());
+    /// Replaces the message of the topic; an empty one removes it.
+    pub(super) fn keep(&mut self, message: &Arc<Message>, at: Timestamp) {
         if message.payload.is_empty() {
             self.by_topic.remove(&message.topic);
-            self.bytes -= old;
-            return Ok(());
+        } else {
+            self.by_topic.insert(message.topic.clone(), (message.clone(), at));
         }
-        let weight = message.weight();
-        if !self.fits(&message.topic, old, weight) {
-            // Those whose time is over are removed only when their room is needed.
-            self.by_topic.retain(|_, (stored, _)| !stored.is_expired(now));
-            self.bytes = self.by_topic.values().map(|(stored, _)| stored.weight()).sum();
-        }
-        let old = self.by_topic.get(&message.topic).map_or(0, |(stored, _)| stored.weight());
-        if !self.fits(&message.topic, old, weight) {
-            return Err(Full);
-        }
-        self.bytes = self.bytes - old + weight;
-        let message = Arc::new(Message { retained: true, ..message.clone() });
-        self.by_topic.insert(message.topic.clone(), (message, now));
-        Ok(())
     }
 
     /// The message of a topic.
-    pub(crate) fn get(&self, topic: &str, now: Timestamp) -> Option<Stored> {
+    pub(super) fn get(&self, topic: &str, now: Timestamp) -> Option<Stored> {
         self.by_topic.get(topic).filter(|(stored, _)| !stored.is_expired(now)).cloned()
     }
 
     /// At most so many messages in the order of their topics, those after `after`.
-    pub(crate) fn after(&self, after: Option<&str>, most: usize, now: Timestamp) -> Vec<Stored> {
+    pub(super) fn after(&self, after: Option<&str>, most: usize, now: Timestamp) -> Vec<Stored> {
         let begin = after.map_or(Bound::Unbounded, Bound::Excluded);
         let stored = self.by_topic.range::<str, _>((begin, Bound::Unbounded)).map(|(_, stored)| stored);
         stored.filter(|(stored, _)| !stored.is_expired(now)).take(most).cloned().collect()
-    }
-
-    fn fits(&self, topic: &str, old: usize, weight: usize) -> bool {
-        let messages = self.by_topic.len() + usize::from(!self.by_topic.contains_key(topic));
-        messages <= self.messages_max && self.bytes - old + weight <= self.bytes_max
     }
 }
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use muster_bus::Properties;
 
-    fn message(topic: &str, payload: &'static str, expires: Option<i64>) -> Message {
+    fn message(topic: &str, payload: &'static str, expires: Option<i64>) -> Arc<Message> {
         let expires = expires.map(Timestamp::from_seconds);
         let properties = Some(Box::new(Properties { expires, ..Properties::default() }));
-        Message { properties, ..Message::new(topic, payload) }
+        Arc::new(Message { properties, ..Message::new(topic, payload) })
     }
 
     #[test]
-    fn messages_replace_each_other_and_both_bounds_hold() {
-        let mut retained = Retained::new(2, 12);
-        let now = Timestamp::from_seconds(100);
-        let get = |retained: &Retained, topic: &str| {
-            retained.get(topic, now).map(|(stored, _)| String::from_utf8(stored.payload.to_vec()).unwrap())
+    fn messages_replace_each_other_and_end() {
+        let mut retained = Retained::default();
+        let (now, later) = (Timestamp::from_seconds(100), Timestamp::from_seconds(200));
+        for (topic, payload, expires) in [("a", "1", None), ("b", "1", Some(200)), ("a", "22", None), ("c", "1", None)]
+        {
+            retained.keep(&message(topic, payload, expires), now);
+        }
+        let topics = |after, most, now| {
+            retained.after(after, most, now).iter().map(|(stored, _)| stored.topic.to_string()).collect::<Vec<_>>()
         };
-        retained.put(&message("a", "1", None), now).unwrap();
-        retained.put(&message("a", "22", None), now).unwrap();
-        retained.put(&message("b", "1", Some(200)), now).unwrap();
-        assert_eq!(retained.put(&message("c", "1", None), now), Err(Full), "a third one");
-        assert_eq!(retained.put(&message("a", "0123456789", None), now), Err(Full), "too many bytes");
-        assert_eq!((get(&retained, "a"), get(&retained, "b")), (Some("22".into()), Some("1".into())));
-        retained.put(&message("a", "", None), now).unwrap();
-        assert_eq!((get(&retained, "a"), retained.bytes), (None, 2));
-        retained.put(&message("c", "1", None), now).unwrap();
-        let later = Timestamp::from_seconds(200);
-        assert!(retained.get("b", later).is_none(), "its time is over");
-        retained.put(&message("d", "1", None), later).unwrap();
-        assert_eq!((retained.by_topic.len(), retained.bytes), (2, 4));
+        assert_eq!(topics(None, 9, now), ["a", "b", "c"]);
+        assert_eq!(topics(Some("a"), 1, now), ["b"]);
+        assert_eq!(topics(Some("a"), 1, later), ["c"], "the time of b is over");
+        assert_eq!(retained.get("a", now).map(|(stored, at)| (stored.payload.clone(), at)), Some(("22".into(), now)));
+        assert!(retained.get("b", now).is_some() && retained.get("b", later).is_none());
+        retained.keep(&message("a", "", None), now);
+        assert!(retained.get("a", now).is_none());
     }
 }

@@ -53,7 +53,7 @@ pub(crate) struct Connection<S> {
     said_too_large: bool,
     /// The session outlives the connection: what is sent is remembered until it is acknowledged.
     kept: bool,
-    /// No message leaves before what `waiting` says.
+    /// No message leaves before what `waiting` says; then it holds one thing alone.
     pub(super) withholds: bool,
     aliases_max: u16,
     pub(super) aliases: Option<Box<Aliases>>,
@@ -69,7 +69,8 @@ pub(crate) struct Connection<S> {
     /// Requests that the service has not answered.
     pub(super) requests: usize,
     pub(super) sequence: u64,
-    pub(super) waiting: Option<Waiting>,
+    /// Nothing is read before all of it is over.
+    waiting: Vec<Waiting>,
     pub(super) observer: Option<mpsc::Sender<Vec<Command>>>,
     heard: Instant,
     stalled: Option<Instant>,
@@ -113,7 +114,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             in_flight: InFlight::default(),
             requests: 0,
             sequence: 0,
-            waiting: None,
+            waiting: Vec::new(),
             observer: None,
             heard: now,
             stalled: None,
@@ -323,7 +324,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Whether nothing is read now: the service or the client is behind.
     fn paused(&self) -> bool {
-        self.waiting.is_some()
+        !self.waiting.is_empty()
             || self.requests >= REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX
             || self.output.len() - self.sent > UNSENT_BYTES_MAX
     }
@@ -331,13 +332,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Goes on after a pause.
     fn resume(&mut self, context: &mut Context<'_>) -> bool {
         let mut moved = false;
-        if let Some(waiting) = &mut self.waiting
-            && let Poll::Ready(queued) = waiting.as_mut().poll(context)
-        {
-            self.waiting = None;
+        let mut at = 0;
+        while let Some(waiting) = self.waiting.get_mut(at) {
+            let Poll::Ready(said) = waiting.as_mut().poll(context) else {
+                at += 1;
+                continue;
+            };
+            drop(self.waiting.swap_remove(at));
             self.withholds = false;
             moved = true;
-            match queued {
+            match said {
                 Ok(said) if self.closing.is_none() => self.output.extend_from_slice(&said),
                 Ok(_) => {}
                 Err(Stopped) => self.close(End::Shutdown),
@@ -368,15 +372,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Reads nothing for as long as the pace says.
     pub(super) fn slow_down(&mut self, wait: impl FnOnce(&mut Pace, Instant) -> Option<Duration>) {
         let now = Instant::now();
-        if self.waiting.is_none()
+        if !self.withholds
             && let Some(pause) = self.pace.as_mut().and_then(|pace| wait(pace, now))
         {
             count(&self.member.shared.counters.paced);
-            self.waiting = Some(Box::pin(async move {
+            self.wait_for(async move {
                 sleep_until(now + pause).await;
                 Ok(Vec::new())
-            }));
+            });
         }
+    }
+
+    /// Reads nothing before this is over; says then what it says.
+    pub(super) fn wait_for(&mut self, next: impl Future<Output = Result<Vec<u8>, Stopped>> + Send + 'static) {
+        self.waiting.push(Box::pin(next));
     }
 
     /// Handles every whole packet in what was kept and what came; keeps the rest. `true` when a packet was handled.

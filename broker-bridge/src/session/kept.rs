@@ -144,7 +144,7 @@ pub(crate) fn discard(shared: &Arc<Shared>, link: &Arc<Link>) {
 }
 
 /// The delay of a will is over and its client is still away.
-pub(crate) fn say_will(shared: &Shared, link: &Link) {
+pub(crate) fn say_will(shared: &Arc<Shared>, link: &Link) {
     if let Some(Some(will)) = link.with_kept(|kept| kept.will.take()) {
         will.publish(shared, link);
     }

@@ -9,12 +9,13 @@ use super::observer::{self, Command};
 use super::pace::Pace;
 use super::packet::{Publish, Retained, Version, Wish};
 use crate::application::groups::NoGroup;
+use crate::application::retained;
 use crate::bridge::Shared;
 use crate::counters::count;
 use crate::policy::named::Rules;
 use crate::policy::{Decision, may_publish, may_subscribe};
 use mqtt_protocol_core::mqtt::result_code::{SubackReasonCode, UnsubackReasonCode};
-use muster_bus::{Deliveries, Inbound, Message, Qos, Request, Requests, ResponseTo, Stopped, Submitted};
+use muster_bus::{Deliveries, Inbound, Message, NotRetained, Qos, Request, Requests, ResponseTo, Stopped, Submitted};
 use muster_wire::filter::Subscribed;
 use muster_wire::limits::CLIENT_TOKEN_BYTES_MAX;
 use muster_wire::time::Timestamp;
@@ -97,9 +98,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.requests += 1;
         match shared.bus.submit(Inbound::Request(request)) {
             Ok(Submitted::Queued) => {}
-            Ok(Submitted::Full(queued)) => {
-                self.waiting = Some(Box::pin(async move { queued.await.map(|()| Vec::new()) }))
-            }
+            Ok(Submitted::Full(queued)) => self.wait_for(async move { queued.await.map(|()| Vec::new()) }),
             Err(Stopped) => self.close(End::Shutdown),
         }
     }
@@ -109,20 +108,41 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let shared = self.member.shared.clone();
         let packet_id = publish.packet_id;
         let message = message(publish, &shared, self.link().session);
-        if message.retain
-            && let Err(error) = shared.sessions.applications.retain(&message, shared.clock.now())
-        {
-            count(&shared.counters.retained_refused);
-            info!(identity = %self.link().caller.identity, topic = %message.topic, %error, "not retained");
-            return match (self.version, packet_id) {
-                (Version::V5, Some(packet_id)) => encode::puback(&mut self.output, packet_id, QUOTA_EXCEEDED),
-                _ => self.close(End::Throttled),
-            };
+        if message.retain {
+            return self.retain(message, packet_id);
         }
         shared.bus.spread(&Arc::new(message));
         if let Some(packet_id) = packet_id {
             encode::puback(&mut self.output, packet_id, 0);
         }
+    }
+
+    /// Hands a retained message to the service, which sends it to those who want it. Its PUBACK says that it is durable.
+    /// What comes next is not read before: a later message on the topic must not overtake this one.
+    fn retain(&mut self, message: Message, packet_id: Option<u16>) {
+        let (link, version, shared) = (self.link().clone(), self.version, self.member.shared.clone());
+        let topic = message.topic.clone();
+        let outcome = match retained::retain(&shared, message) {
+            Ok(outcome) => outcome,
+            Err(Stopped) => return self.close(End::Shutdown),
+        };
+        self.wait_for(async move {
+            let mut said = Vec::new();
+            match (outcome.await, packet_id) {
+                (Ok(()), Some(packet_id)) => encode::puback(&mut said, packet_id, 0),
+                (Ok(()), None) => {}
+                (Err(error), packet_id) => {
+                    count(&shared.counters.retained_refused);
+                    info!(identity = %link.caller.identity, %topic, %error, "not retained");
+                    match (error, version, packet_id) {
+                        (NotRetained::Full, Version::V5, Some(id)) => encode::puback(&mut said, id, QUOTA_EXCEEDED),
+                        (NotRetained::Full, ..) => link.end(End::Throttled),
+                        (NotRetained::Failed, ..) => link.end(End::Failed),
+                    }
+                }
+            }
+            Ok(said)
+        });
     }
 
     /// A publish on a topic that the service does not have. In the jobs of a thing that is answered, as AWS IoT Core does.
@@ -310,13 +330,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Err(TrySendError::Closed(_)) => return self.close(End::Failed),
         };
         self.withholds = true;
-        self.waiting = Some(Box::pin(async move {
+        self.wait_for(async move {
             if let Some(commands) = sent {
                 observer.send(commands).await.map_err(|_| Stopped)?;
             }
             obeyed.await.map_err(|_| Stopped)?;
             Ok(afterwards)
-        }));
+        });
     }
 }
 

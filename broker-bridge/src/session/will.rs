@@ -1,15 +1,17 @@
 //! The last will of a client: checked when it connects, published when its connection ends without its consent.
 
 use super::link::Link;
+use crate::application::retained;
 use crate::bridge::Shared;
 use crate::counters::count;
 use crate::policy::named::Rules;
 use crate::policy::{Decision, may_publish};
 use bytes::Bytes;
-use muster_bus::{Caller, Deliveries, Message, Properties, Qos};
+use muster_bus::{Caller, Deliveries, Message, NotRetained, Properties, Qos, Stopped};
 use muster_wire::topic::Topic;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tracing::{debug, info};
 
 /// What a client wants to be said after it.
@@ -61,7 +63,7 @@ impl Will {
 
     /// Says it. One on a topic of the service reaches those who listen there and changes nothing, as in AWS IoT Core.
     /// What the policies of its client have forbidden since is not said.
-    pub(crate) fn publish(self, shared: &Shared, link: &Link) {
+    pub(crate) fn publish(self, shared: &Arc<Shared>, link: &Link) {
         let (caller, session) = (&link.caller, link.session);
         let Ok(topic) = Topic::parse(&self.topic) else { return };
         if !self.is_allowed(shared, caller, link.rules().as_deref(), &topic) {
@@ -84,16 +86,31 @@ impl Will {
         };
         count(&shared.counters.wills);
         debug!(identity = %caller.identity, topic = %message.topic, "will published");
-        if message.retain
-            && let Err(error) = shared.sessions.applications.retain(&message, now)
-        {
-            count(&shared.counters.retained_refused);
-            info!(identity = %caller.identity, topic = %message.topic, %error, "a will is not retained");
-        }
-        let message = Arc::new(message);
         match topic.thing() {
-            Some(thing) => shared.bus.deliver(thing, &message),
-            None => shared.bus.spread(&message),
+            Some(thing) => shared.bus.deliver(thing, &Arc::new(message)),
+            None if message.retain => say_retained(shared, link, message),
+            None => shared.bus.spread(&Arc::new(message)),
         }
     }
+}
+
+/// Says a retained will. One that cannot be retained is said all the same: nobody is there to say it again.
+fn say_retained(shared: &Arc<Shared>, link: &Link, message: Message) {
+    let outcome = retained::retain(shared, message.clone());
+    if Handle::try_current().is_err() {
+        // The process ends, and nobody is left to be told.
+        return;
+    }
+    let (known, caller) = (shared.clone(), link.caller.clone());
+    shared.swarm.spawn(async move {
+        let outcome = match outcome {
+            Ok(outcome) => outcome.await,
+            Err(Stopped) => Err(NotRetained::Failed),
+        };
+        if let Err(error) = outcome {
+            count(&known.counters.retained_refused);
+            info!(identity = %caller.identity, topic = %message.topic, %error, "a will is not retained");
+            known.bus.spread(&Arc::new(message));
+        }
+    });
 }

@@ -8,6 +8,7 @@ use muster_broker_bridge::MqttSettings;
 use muster_bus::{Deliveries, Message};
 use muster_certs::identity::Role::{Connector, Observer, Operator};
 use muster_wire::filter::TopicFilter;
+use std::sync::atomic::Ordering::SeqCst;
 
 const NOT_AUTHORIZED: u8 = 0x87;
 
@@ -95,14 +96,53 @@ async fn b5_retained_messages_come_to_exact_filters_only() {
 
 #[tokio::test]
 async fn b5_retained_messages_are_bounded_and_not_for_the_service() {
-    let settings = MqttSettings { retained_messages_max: 1, ..MqttSettings::default() };
-    let stage = Stage::with_settings(settings).await;
+    let stage = Stage::new().await;
+    stage.retaining.room.store(1, SeqCst);
     let mut device = Raw::plain(&stage, Connector, "t1", "c", 5).await;
     assert_eq!(device.publish("app/t1/a", "1", true, &[]).await, 0);
     assert_eq!(device.publish("app/t1/b", "1", true, &[]).await, 0x97, "quota exceeded");
     assert_eq!(stage.bridge.counters().retained_refused, 1);
     device.say("$aws/things/t1/shadow/update", "{}", true, &[]).await;
     assert_eq!(device.next().await, Some((0xe0, vec![0x9a, 0])), "retain not supported there");
+}
+
+#[tokio::test]
+async fn a_retained_message_is_acknowledged_after_the_service_has_it_and_is_not_overtaken() {
+    let stage = Stage::new().await;
+    let mut device = Raw::plain(&stage, Connector, "t1", "c", 5).await;
+    let mut live = Raw::plain(&stage, Observer, "o", "live", 5).await;
+    live.subscribe("app/t1/state", 1).await;
+    let turn = stage.retaining.turn.lock().await;
+    device.say("app/t1/state", "kept", true, &[]).await;
+    device.say("app/t1/state", "later", false, &[]).await;
+    // Somebody else's messages do not wait for it, and nobody hears of it yet.
+    let mut other = Raw::plain(&stage, Connector, "t2", "c", 5).await;
+    assert_eq!(other.publish("app/t2/x", "x", false, &[]).await, 0);
+    live.silent().await;
+    live.subscribe("app/t1/state", 1).await;
+    live.silent().await;
+    drop(turn);
+    assert_eq!(device.next().await.map(|(header, _)| header), Some(0x40));
+    assert_eq!(device.next().await.map(|(header, _)| header), Some(0x40));
+    assert_eq!((live.payload().await.as_str(), live.payload().await.as_str()), ("kept", "later"));
+    live.subscribe("app/t1/state", 1).await;
+    assert_eq!(live.payload().await, "kept");
+}
+
+#[tokio::test]
+async fn a_retained_message_that_the_service_cannot_keep_is_not_acknowledged() {
+    let stage = Stage::new().await;
+    stage.retaining.fails.store(true, SeqCst);
+    for (version, end) in [(4, None), (5, Some((0xe0, vec![0x80, 0])))] {
+        let mut device = Raw::plain(&stage, Connector, "t1", "c", version).await;
+        device.say("app/t1/state", "1", true, &[]).await;
+        assert_eq!(device.next().await, end, "MQTT {version}");
+    }
+    stage.retaining.room.store(0, SeqCst);
+    stage.retaining.fails.store(false, SeqCst);
+    let mut device = Raw::plain(&stage, Connector, "t1", "c", 4).await;
+    device.say("app/t1/state", "1", true, &[]).await;
+    assert_eq!(device.next().await, None, "MQTT 3.1.1 cannot say that there is no room");
 }
 
 #[tokio::test]

@@ -1,18 +1,20 @@
 //! A running bridge, and the service side of its bus in the hands of the test.
 
 use muster_broker_bridge::{ALPN, Bridge, BridgeConfig, Gate, MqttSettings, Refusal};
-use muster_bus::{Answer, Caller, EmbeddedBus, Inbound, LinkChange, Request};
+use muster_bus::{Answer, Caller, Deliveries, EmbeddedBus, Inbound, LinkChange, Message, NotRetained, Request};
 use muster_certs::identity::{Fleet, Role};
 use muster_certs::throwaway::Throwaway;
 use muster_runtime::clock::Clock;
 use muster_runtime::tasks::Swarm;
+use muster_wire::time::Timestamp;
 use rustls::ClientConfig;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +30,7 @@ pub struct Stage {
     pub swarm: Swarm,
     pub stop: CancellationToken,
     pub service: Service,
+    pub retaining: Arc<Retaining>,
 }
 
 /// Lets in every client with a valid certificate of the fleet.
@@ -77,7 +80,9 @@ impl Stage {
         let (address, stop, swarm) = (listener.local_addr(), CancellationToken::new(), Swarm::new());
         swarm.spawn(listener.run(stop.clone()));
         let service = Service { things: inboxes.partitions.remove(0), fleet: inboxes.fleet };
-        Self { fleet, bridge, bus, address, folder, swarm, stop, service }
+        let retaining = Arc::new(Retaining::default());
+        swarm.spawn(retain(bus.clone(), inboxes.retained, retaining.clone()));
+        Self { fleet, bridge, bus, address, folder, swarm, stop, service, retaining }
     }
 
     pub fn config(&self, role: Role, name: &str, alpn: &[&[u8]]) -> Arc<ClientConfig> {
@@ -91,6 +96,39 @@ impl Stage {
     pub async fn tls(&self, config: Arc<ClientConfig>) -> std::io::Result<TlsStream<TcpStream>> {
         let tcp = TcpStream::connect(self.address).await?;
         TlsConnector::from(config).connect("localhost".try_into().unwrap(), tcp).await
+    }
+}
+
+/// How the service deals with retained messages.
+pub struct Retaining {
+    /// How many more it takes.
+    pub room: AtomicUsize,
+    /// It fails.
+    pub fails: AtomicBool,
+    /// Whoever has this stops it.
+    pub turn: Mutex<()>,
+}
+
+impl Default for Retaining {
+    fn default() -> Self {
+        Self { room: AtomicUsize::new(usize::MAX), fails: AtomicBool::new(false), turn: Mutex::default() }
+    }
+}
+
+/// Does with retained messages what the service does, but for the store.
+async fn retain(bus: Arc<EmbeddedBus>, mut inbox: mpsc::Receiver<Inbound>, how: Arc<Retaining>) {
+    while let Some(Inbound::Retain(wish)) = inbox.recv().await {
+        let _turn = how.turn.lock().await;
+        if how.fails.load(SeqCst) {
+            let _ = wish.reply.send(Err(NotRetained::Failed));
+            continue;
+        }
+        let full = how.room.fetch_update(SeqCst, SeqCst, |room| room.checked_sub(1)).is_err();
+        if !full {
+            bus.keep(&Arc::new(Message { retained: true, ..wish.message.as_ref().clone() }), Timestamp::default());
+            bus.spread(&wish.message);
+        }
+        let _ = wish.reply.send(if full { Err(NotRetained::Full) } else { Ok(()) });
     }
 }
 

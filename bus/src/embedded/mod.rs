@@ -7,24 +7,29 @@ pub use observers::ObserverLink;
 use crate::{Deliveries, Door, Inbound, Message, Requests, Stopped, Submitted, Whose};
 use muster_wire::filter::TopicFilter;
 use muster_wire::id::ThingName;
-use muster_wire::limits::PARTITION_QUEUE_MAX;
+use muster_wire::limits::{PARTITION_QUEUE_MAX, RETAINED_QUEUE_MAX};
+use muster_wire::time::Timestamp;
 use observers::Observers;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::mpsc;
 
-/// The inboxes of the service: one for each partition of things, and one for the fleet as a whole.
+/// The inboxes of the service: one for each partition of things, one for the fleet as a whole, and one for what
+/// applications have retained.
 pub struct Inboxes {
     /// What concerns one thing; a thing always goes to the same one.
     pub partitions: Vec<mpsc::Receiver<Inbound>>,
     /// What concerns the fleet: operators, enrolment.
     pub fleet: mpsc::Receiver<Inbound>,
+    /// Retained messages of applications.
+    pub retained: mpsc::Receiver<Inbound>,
 }
 
 /// The bus of one process.
 pub struct EmbeddedBus {
     partitions: Vec<mpsc::Sender<Inbound>>,
     fleet: mpsc::Sender<Inbound>,
+    retained: mpsc::Sender<Inbound>,
     door: OnceLock<Arc<dyn Door>>,
     observers: Observers,
 }
@@ -35,8 +40,9 @@ impl EmbeddedBus {
     pub fn new(partitions: usize) -> (Arc<Self>, Inboxes) {
         let (senders, receivers) = (0..partitions.max(1)).map(|_| mpsc::channel(PARTITION_QUEUE_MAX)).unzip();
         let (fleet, fleet_inbox) = mpsc::channel(PARTITION_QUEUE_MAX);
-        let bus = Self { partitions: senders, fleet, door: OnceLock::new(), observers: Observers::start() };
-        (Arc::new(bus), Inboxes { partitions: receivers, fleet: fleet_inbox })
+        let (retained, retained_inbox) = mpsc::channel(RETAINED_QUEUE_MAX);
+        let bus = Self { partitions: senders, fleet, retained, door: OnceLock::new(), observers: Observers::start() };
+        (Arc::new(bus), Inboxes { partitions: receivers, fleet: fleet_inbox, retained: retained_inbox })
     }
 
     /// Names the door that deliveries go through. Only the first one counts: a process has one.
@@ -59,13 +65,16 @@ impl EmbeddedBus {
     /// Ends the service's workers after everything that was submitted before. Blocks while an inbox is full; not for
     /// async code.
     pub fn stop(&self) {
-        for inbox in self.partitions.iter().chain([&self.fleet]) {
+        for inbox in self.partitions.iter().chain([&self.fleet, &self.retained]) {
             // A worker that is gone already needs no telling.
             let _ = inbox.blocking_send(Inbound::Stop);
         }
     }
 
     fn inbox(&self, inbound: &Inbound) -> &mpsc::Sender<Inbound> {
+        if let Inbound::Retain(_) = inbound {
+            return &self.retained;
+        }
         match inbound.thing() {
             None => &self.fleet,
             Some(thing) => {
@@ -109,6 +118,12 @@ impl Deliveries for EmbeddedBus {
     fn spread(&self, message: &Arc<Message>) {
         if let Some(door) = self.door.get() {
             door.spread(message);
+        }
+    }
+
+    fn keep(&self, message: &Arc<Message>, at: Timestamp) {
+        if let Some(door) = self.door.get() {
+            door.keep(message, at);
         }
     }
 

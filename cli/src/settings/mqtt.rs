@@ -3,8 +3,9 @@
 use super::{Key, number};
 use muster_broker_bridge::MqttSettings;
 use muster_runtime::settings::SettingsFile;
+use muster_shadow::service::RetainedBounds;
 use muster_wire::filter::TopicFilter;
-use muster_wire::limits::{OUTBOX_MESSAGES_MAX, PAYLOAD_BYTES_MAX};
+use muster_wire::limits::{OUTBOX_MESSAGES_MAX, PAYLOAD_BYTES_MAX, RETAINED_BYTES_MAX, RETAINED_MESSAGES_MAX};
 use std::time::Duration;
 
 /// The keys of the section.
@@ -36,8 +37,12 @@ pub(super) const KEYS: &[Key] = &[
         help: "Memory for what waits in all sessions, in megabytes, 1 to 4096.",
         default: "64",
     },
-    Key { name: "retained_messages_max", help: "Retained messages, 0 to 1000000.", default: "10000" },
-    Key { name: "retained_mb", help: "Memory for them, in megabytes, 1 to 4096.", default: "32" },
+    Key { name: "retained_messages_max", help: "Retained messages, 0 to 1000000. They are stored.", default: "10000" },
+    Key {
+        name: "retained_mb",
+        help: "Memory for them, in megabytes, 1 to 4096; the store takes as much.",
+        default: "32",
+    },
     Key { name: "keep_alive_min_seconds", help: "A shorter keep-alive is raised to this, 1 to 1200.", default: "30" },
     Key { name: "keep_alive_max_seconds", help: "None, or a longer one, becomes this, 30 to 65535.", default: "1200" },
     Key {
@@ -70,8 +75,8 @@ pub(super) const KEYS: &[Key] = &[
     },
 ];
 
-/// Takes the section out of the file.
-pub(super) fn take(file: &mut SettingsFile) -> MqttSettings {
+/// Takes the section out of the file: what the door may do, and how much the services retain.
+pub(super) fn take(file: &mut SettingsFile) -> (MqttSettings, RetainedBounds) {
     let default = MqttSettings::default();
     let mut seconds = |key: &str, default: Duration, min, max| {
         Duration::from_secs(file.take(key, default.as_secs(), |text| number(text, min, max)))
@@ -94,8 +99,8 @@ pub(super) fn take(file: &mut SettingsFile) -> MqttSettings {
         count("mqtt.session_messages_max", default.session_messages_max, 1, OUTBOX_MESSAGES_MAX as u64);
     let sessions_waiting_max = count("mqtt.sessions_waiting_max", default.sessions_waiting_max, 1, 100_000);
     let sessions_waiting_mb = count("mqtt.sessions_waiting_mb", default.sessions_waiting_bytes_max / megabyte, 1, 4096);
-    let retained_messages_max = count("mqtt.retained_messages_max", default.retained_messages_max, 0, 1_000_000);
-    let retained_mb = count("mqtt.retained_mb", default.retained_bytes_max / megabyte, 1, 4096);
+    let retained_messages_max = count("mqtt.retained_messages_max", RETAINED_MESSAGES_MAX, 0, 1_000_000);
+    let retained_mb = count("mqtt.retained_mb", RETAINED_BYTES_MAX / megabyte, 1, 4096);
     let payload_kb = count("mqtt.payload_max_kb", default.payload_bytes_max / 1024, 1, PAYLOAD_BYTES_MAX as u64 / 1024);
     let subscriptions_max = count("mqtt.subscriptions_max", default.subscriptions_max, 1, 1000);
     let filters_per_subscribe_max = count("mqtt.filters_per_subscribe_max", default.filters_per_subscribe_max, 1, 100);
@@ -109,7 +114,8 @@ pub(super) fn take(file: &mut SettingsFile) -> MqttSettings {
     let server_name_required = file.take("mqtt.server_name_required", default.server_name_required, |text| {
         text.parse().map_err(|_| "must be true or false".to_owned())
     });
-    MqttSettings {
+    let retained = RetainedBounds { messages: retained_messages_max, bytes: retained_mb * megabyte };
+    let mqtt = MqttSettings {
         keep_alive_min,
         keep_alive_max,
         session_expiry_max,
@@ -117,8 +123,6 @@ pub(super) fn take(file: &mut SettingsFile) -> MqttSettings {
         session_messages_max,
         sessions_waiting_max,
         sessions_waiting_bytes_max: sessions_waiting_mb * megabyte,
-        retained_messages_max,
-        retained_bytes_max: retained_mb * megabyte,
         payload_bytes_max: payload_kb * 1024,
         filters_per_subscribe_max,
         subscriptions_max,
@@ -127,7 +131,8 @@ pub(super) fn take(file: &mut SettingsFile) -> MqttSettings {
         connects_per_second_max,
         server_name_required,
         application_topics: application_topics(file).unwrap_or(default.application_topics),
-    }
+    };
+    (mqtt, retained)
 }
 
 /// `None` when the file does not name any.

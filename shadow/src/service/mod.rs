@@ -4,12 +4,14 @@
 //!  inbox of a partition ─▶ worker thread: drain ─▶ handlers (pure rules of `model`) ─▶ Batch
 //!                                        ◀─ say: answers, deliveries, views ◀─ commit (durable) ─┘
 //!  inbox of the fleet ───▶ fleet thread: operators, enrolment; writes targets, then wakes the things
+//!  inbox of retained ────▶ retained thread: messages that programs keep for later subscribers; tells the doors of them
 //!  ticker thread ────────▶ wakes things whose timers are due, and every connector now and then
 //! ```
 //!
 //! Who writes what: a thing's worker writes its shadows, executions, actions and link history; the fleet's worker
-//! writes connectors, tokens, targets, components and jobs. Nobody writes another's records, so a compare-and-swap
-//! never meets a conflict; if one does, the batch is answered as failed and the log says so.
+//! writes connectors, tokens, targets, components and jobs; the retained thread writes retained messages. Nobody writes
+//! another's records, so a compare-and-swap never meets a conflict; if one does, the batch is answered as failed and the
+//! log says so.
 //!
 //! What a crash leaves: a target without actions (the next look makes them), an action without its execution (the next
 //! look makes it), a job whose rollout, cancel or delete is not at its end (its run says how far it is; the start goes
@@ -21,6 +23,7 @@ mod hooks;
 mod jobs;
 mod lives;
 mod reconcile;
+mod retained;
 mod shadows;
 mod sightings;
 mod streams;
@@ -29,6 +32,7 @@ mod views;
 mod worker;
 
 pub use hooks::{HookCall, HookReply, Hooks};
+pub use retained::RetainedBounds;
 
 use crate::admission::Admission;
 use crate::records::{Attachment, Connector, PolicyRecord, ProvisioningTemplate, Stream, Suspicion, Target};
@@ -44,6 +48,7 @@ use muster_wire::id::{ComponentName, JobId, TemplateName, ThingName, Version};
 use muster_wire::policy::{PolicyName, PolicyProblems};
 use muster_wire::stream::StreamId;
 use muster_wire::view::ConnectorView;
+use retained::RetainedWorker;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -78,6 +83,8 @@ pub struct ServiceConfig {
     pub admission: Arc<Admission>,
     /// Asks the hooks of provisioning templates.
     pub hooks: Arc<dyn Hooks>,
+    /// How much applications may have retained.
+    pub retained: RetainedBounds,
     /// Called once when the services cannot go on, with the reason: the process must stop.
     pub on_fatal: Box<dyn Fn(String) + Send + Sync>,
 }
@@ -242,12 +249,14 @@ impl Service {
         let fleet_worker = FleetWorker::new(shared.clone());
         fleet_worker.load_jobs()?;
         worker::prepare(&shared)?;
+        let retained = RetainedWorker::load(shared.clone())?;
         let mut threads = Vec::new();
         for (number, inbox) in inboxes.partitions.into_iter().enumerate() {
             let worker = worker::Worker::new(shared.clone());
             threads.push(spawn(&shared, format!("partition-{number}"), move || worker.run(inbox))?);
         }
         threads.push(spawn(&shared, "fleet".to_owned(), move || fleet_worker.run(inboxes.fleet))?);
+        threads.push(spawn(&shared, "retained".to_owned(), move || retained.run(inboxes.retained))?);
         let reading = shared.clone();
         threads.push(spawn(&shared, "streams".to_owned(), move || streams::run(&reading, &wanted))?);
         let ticking = shared.clone();

@@ -17,6 +17,7 @@ use muster_wire::codec::Encoding;
 use muster_wire::component::signed_text;
 use muster_wire::enrol::{EnrolRequest, HostFacts, artifact_file};
 use muster_wire::id::Sha256Hex;
+use muster_wire::limits::{RETAINED_BYTES_MAX, RETAINED_MESSAGES_MAX};
 use muster_wire::rejection::RejectionCode;
 use muster_wire::time::Timestamp;
 use muster_wire::topic::Topic;
@@ -34,6 +35,7 @@ enum Heard {
     Answer(Tag, Answer),
     Delivered(Message),
     Rechecked(Whose),
+    Kept(Message, Timestamp),
 }
 
 struct Ear(std::sync::Mutex<Sender<Heard>>);
@@ -53,7 +55,13 @@ impl Door for Ear {
         true
     }
 
-    fn spread(&self, _message: &Arc<Message>) {}
+    fn spread(&self, message: &Arc<Message>) {
+        let _ = self.0.lock().unwrap().send(Heard::Delivered(message.as_ref().clone()));
+    }
+
+    fn keep(&self, message: &Arc<Message>, at: Timestamp) {
+        let _ = self.0.lock().unwrap().send(Heard::Kept(message.as_ref().clone(), at));
+    }
 
     fn kick(&self, _thing: &ThingName) {}
 
@@ -87,6 +95,7 @@ struct Rig {
     service: Option<Service>,
     admission: Arc<Admission>,
     hooks: Arc<provisioning::Ask>,
+    retained: RetainedBounds,
 }
 
 impl Rig {
@@ -109,6 +118,7 @@ impl Rig {
             service: None,
             admission: Admission::new(),
             hooks: Arc::default(),
+            retained: RetainedBounds { messages: RETAINED_MESSAGES_MAX, bytes: RETAINED_BYTES_MAX },
         };
         rig.start();
         rig
@@ -134,6 +144,7 @@ impl Rig {
             access_master: AccessMaster::from_random([7; 32]),
             admission: self.admission.clone(),
             hooks: self.hooks.clone(),
+            retained: self.retained,
             on_fatal: Box::new(|why| panic!("{why}")),
         };
         let service = Service::start(config, self.store.clone(), bus.clone(), inboxes, self.clock.clone()).unwrap();
@@ -178,7 +189,7 @@ impl Rig {
                     return answer.direct.iter().map(|message| message.as_ref().clone()).collect();
                 }
                 Heard::Rechecked(whose) => self.rechecks.push_back(whose),
-                Heard::Answer(..) => {}
+                Heard::Answer(..) | Heard::Kept(..) => {}
                 Heard::Delivered(message) => self.backlog.push(message),
             }
         }
@@ -193,7 +204,7 @@ impl Rig {
             match self.heard.recv_timeout(SOON).unwrap_or_else(|_| panic!("nothing came on {topic}")) {
                 Heard::Delivered(message) => self.backlog.push(message),
                 Heard::Rechecked(whose) => self.rechecks.push_back(whose),
-                Heard::Answer(..) => {}
+                Heard::Answer(..) | Heard::Kept(..) => {}
             }
         }
     }
@@ -563,3 +574,4 @@ fn listings_come_in_pages_that_fit() {
 
 mod connectors;
 mod jobs;
+mod retained;

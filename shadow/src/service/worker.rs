@@ -163,11 +163,12 @@ impl Worker {
                 touched.insert(thing);
                 outcome
             }
-            // The bus sends enrolments to the fleet's worker.
+            // The bus sends these elsewhere.
             Inbound::Enrol { .. }
             | Inbound::Recover { .. }
             | Inbound::Proven { .. }
             | Inbound::Verdict(_)
+            | Inbound::Retain(_)
             | Inbound::Jobs
             | Inbound::Stop => Ok(()),
         };

@@ -55,11 +55,13 @@ pub enum Kind {
     ProvisioningTemplate,
     /// A certificate that waits for its device to become a thing.
     Ownership,
+    /// The retained message of an application's topic.
+    Retained,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Connector,
         Self::Token,
         Self::Shadow,
@@ -80,6 +82,7 @@ impl Kind {
         Self::Stream,
         Self::ProvisioningTemplate,
         Self::Ownership,
+        Self::Retained,
     ];
 
     /// The byte that starts every key of the kind. On disk: never change or reuse one.
@@ -105,6 +108,7 @@ impl Kind {
             Self::Stream => b'f',
             Self::ProvisioningTemplate => b'T',
             Self::Ownership => b'o',
+            Self::Retained => b'r',
         }
     }
 
@@ -131,6 +135,7 @@ impl Kind {
             Self::Stream => "stream",
             Self::ProvisioningTemplate => "provisioning template",
             Self::Ownership => "ownership token",
+            Self::Retained => "retained message",
         }
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use tracing::warn;
 
 /// The service must have answered by then.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
+pub(super) const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Where the answer of the service goes.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -1,19 +1,21 @@
 //! Publish.
 
-use super::ask::{Hears, ask};
+use super::ask::{ANSWER_DEADLINE, Hears, ask};
 use super::fault::{Fault, Kind};
 use super::message;
+use crate::application::retained;
 use crate::bridge::Shared;
 use crate::counters::count;
 use crate::http::reply::{self, Response};
 use bytes::Bytes;
 use hyper::{HeaderMap, StatusCode};
-use muster_bus::{Caller, Deliveries};
+use muster_bus::{Caller, Deliveries, Message, NotRetained, Stopped};
 use muster_runtime::ids::random_hex;
 use muster_wire::plane::Publish;
 use muster_wire::topic::Topic;
 use serde_json::json;
 use std::sync::Arc;
+use tokio::time::timeout;
 use tracing::info;
 
 /// Hands a message to those who want it, or a request to its service.
@@ -29,12 +31,8 @@ pub(super) async fn publish(
     let parsed = message::topic(&topic)?;
     let message = message::read(shared, topic, wish, headers, payload)?;
     if let Topic::Application(_) = parsed {
-        if message.retain
-            && let Err(error) = shared.sessions.applications.retain(&message, shared.clock.now())
-        {
-            count(&shared.counters.retained_refused);
-            info!(identity = %caller.identity, topic = %message.topic, %error, "not retained");
-            return Err(Fault::new(Kind::Throttled, error.to_string()));
+        if message.retain {
+            return retain(shared, &caller, message).await;
         }
         shared.bus.spread(&Arc::new(message));
         return Ok(done());
@@ -56,6 +54,23 @@ pub(super) async fn publish(
         shared.bus.deliver(&thing, message);
     }
     Ok(done())
+}
+
+/// Has the service keep a message and send it. The answer says that it is durable.
+async fn retain(shared: &Shared, caller: &Caller, message: Message) -> Result<Response, Fault> {
+    let topic = message.topic.clone();
+    let outcome = match retained::retain(shared, message) {
+        Ok(outcome) => timeout(ANSWER_DEADLINE, outcome).await.unwrap_or(Err(NotRetained::Failed)),
+        Err(Stopped) => return Err(Fault::new(Kind::Unavailable, "the server is shutting down; try again")),
+    };
+    outcome.map(|()| done()).map_err(|error| {
+        count(&shared.counters.retained_refused);
+        info!(identity = %caller.identity, %topic, %error, "not retained");
+        match error {
+            NotRetained::Full => Fault::new(Kind::Throttled, error.to_string()),
+            NotRetained::Failed => Fault::failed(),
+        }
+    })
 }
 
 /// The answer to a publish. AWS's model has no form for it; this is what its service was seen to say.

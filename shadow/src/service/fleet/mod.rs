@@ -156,6 +156,7 @@ impl FleetWorker {
                 Inbound::Link(_)
                 | Inbound::Assign(_)
                 | Inbound::Order(_)
+                | Inbound::Retain(_)
                 | Inbound::Shadows { .. }
                 | Inbound::Wake(_) => {}
             }

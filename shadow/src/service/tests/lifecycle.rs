@@ -40,7 +40,7 @@ impl Rig {
             match self.heard.recv_timeout(SOON).expect("connections are looked at again") {
                 Heard::Rechecked(whose) => return whose,
                 Heard::Delivered(message) => self.backlog.push(message),
-                Heard::Answer(..) => {}
+                Heard::Answer(..) | Heard::Kept(..) => {}
             }
         }
     }
