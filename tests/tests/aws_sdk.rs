@@ -42,9 +42,40 @@ fn run_over_a_restart(mqtt: Mqtt) {
     assert!(process.wait(DEADLINE).success());
 }
 
+/// Retained messages that were acknowledged are there after SIGKILL, and in a fleet that was restored from a backup.
+#[track_caller]
+fn retain_over_a_kill_and_a_restore(mqtt: Mqtt) {
+    let script = "retained.py";
+    let Some(python) = python(script) else { return };
+    let mut fleet = Fleet::start();
+    let log = fleet.root().join("logs").join("retained.log");
+    let mut process = Process::spawn_and_listen(script, command(&python, script, mqtt, &fleet), &log);
+    process.wait_for_line("ready", DEADLINE);
+    fleet.kill();
+    assert!(process.wait(DEADLINE).success());
+    fleet.serve();
+    let found = |fleet: &Fleet| {
+        let output = Output::of(command(&python, script, mqtt, fleet), DEADLINE).succeeded();
+        assert!(output.stdout.starts_with("ok "), "{}", output.stdout);
+    };
+    found(&fleet);
+
+    let (backup, ledger) = (fleet.root().join("fleet.backup"), fleet.root().join("ledger.log"));
+    let path = |path: &Path| path.to_str().expect("an ASCII path").to_owned();
+    fleet.muster(&["backup", &path(&backup), "--without-artifacts"]).succeeded();
+    fleet.kill();
+    fs::copy(fleet.data().join("ledger.log"), &ledger).expect("the ledger can be read");
+    fs::remove_dir_all(fleet.data()).expect("the data folder can be removed");
+    let mut restore = Command::new(&fleet.programs().muster);
+    restore.args(["restore", &path(&backup), "--data", &path(&fleet.data()), "--ledger", &path(&ledger)]);
+    Output::of(restore, DEADLINE).succeeded();
+    fleet.serve();
+    found(&fleet);
+}
+
 fn command(python: &Path, script: &str, mqtt: Mqtt, fleet: &Fleet) -> Command {
     let work = fleet.root().join("aws");
-    fs::create_dir(&work).expect("a new folder in the fleet's");
+    fs::create_dir_all(&work).expect("a folder in the fleet's");
     // For devices that ask for a certificate: Python has nothing to make a request with.
     let (request, key) = muster_certs::csr("device").expect("a key can be made");
     fs::write(work.join("request.csr"), request).expect("the new folder can be written");
@@ -215,4 +246,14 @@ fn the_sdk_comes_back_to_a_killed_server_over_mqtt_3() {
 #[test]
 fn the_sdk_comes_back_to_a_killed_server_over_mqtt_5() {
     run_over_a_restart(Mqtt::V5);
+}
+
+#[test]
+fn retained_messages_outlive_a_killed_server_and_come_back_from_a_backup_over_mqtt_3() {
+    retain_over_a_kill_and_a_restore(Mqtt::V3);
+}
+
+#[test]
+fn retained_messages_outlive_a_killed_server_and_come_back_from_a_backup_over_mqtt_5() {
+    retain_over_a_kill_and_a_restore(Mqtt::V5);
 }
