@@ -7,15 +7,17 @@ mod host;
 mod network;
 
 use crate::args::Check;
-use crate::identity::Identity;
+use crate::identity::{Identity, roots, told_authorities};
 use crate::places::Prefix;
 use crate::settings::{Proxy, Server, Settings};
 use muster_certs::{certificate, store};
 use muster_runtime::clock::Clock;
 use muster_runtime::failure::Failure;
 use muster_runtime::settings::environment;
+use muster_wire::id::Sha256Hex;
 use serde::Serialize;
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 /// How a check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -58,6 +60,36 @@ struct Way {
     proxy: Proxy,
     ca_pem: String,
     identity: Option<Identity>,
+    announced: Option<Announced>,
+}
+
+/// What the server has announced, where a file of the host's own decides whom the agent trusts.
+struct Announced {
+    ca_file: PathBuf,
+    /// Where the agent keeps what was announced.
+    told: PathBuf,
+    /// The ids of what is in there and not in `ca_file`.
+    lacking: Vec<Sha256Hex>,
+}
+
+impl Announced {
+    fn of(prefix: &Prefix, ca_file: &Path, own: &str, told: &str) -> Result<Self, Failure> {
+        let held = roots(own)?;
+        let lacking = roots(told)?.into_iter().filter(|root| !held.contains(root)).collect();
+        Ok(Self { ca_file: ca_file.to_owned(), told: told_authorities(prefix), lacking })
+    }
+
+    fn line(&self) -> Line {
+        let (file, told) = (self.ca_file.display(), self.told.display());
+        let needed = "every authority that the server names";
+        let lacking: Vec<&str> = self.lacking.iter().map(Sha256Hex::as_str).collect();
+        if lacking.is_empty() {
+            return Line::pass("authority", format!("ca_file {file} has them all"), needed);
+        }
+        let measured = format!("ca_file {file} lacks {}", lacking.join(", "));
+        let fix = format!("compare with `muster ca status`, add it from {told}, then `muster-agent reload`");
+        Line::warn("authority", measured, needed, fix)
+    }
 }
 
 /// Makes all checks. `Ok` also when some failed: [`Report::outcome`] tells.
@@ -68,6 +100,7 @@ pub async fn check(args: &Check, prefix: &Prefix, clock: &Clock) -> Result<Repor
         Ok(way) => {
             if !args.before_enrol {
                 checks.push(Line::pass("settings", "usable".to_owned(), "agent.toml and identity without a problem"));
+                checks.extend(way.announced.as_ref().map(Announced::line));
             }
             checks.extend(network::checks(&way, clock).await);
         }
@@ -84,12 +117,17 @@ fn enrolled(prefix: &Prefix) -> Result<Way, Failure> {
     let settings = Settings::read(prefix)
         .map_err(|error| Failure::local_because(format!("{} cannot be used", prefix.settings().display()), error))?;
     let identity = Identity::load(prefix)?;
+    let mut announced = None;
     let ca = match &settings.ca_file {
-        Some(path) => store::read_pem(path).map_err(|error| Failure::local_because("ca_file cannot be used", error))?,
+        Some(path) => {
+            let own = store::read_pem(path).map_err(|error| Failure::local_because("ca_file cannot be used", error))?;
+            announced = Some(Announced::of(prefix, path, &own, identity.ca_pem())?);
+            own
+        }
         None => identity.ca_pem().to_owned(),
     };
     let identity = identity.trusting_only(ca.clone());
-    Ok(Way { server: settings.server, proxy: settings.proxy, ca_pem: ca, identity: Some(identity) })
+    Ok(Way { server: settings.server, proxy: settings.proxy, ca_pem: ca, identity: Some(identity), announced })
 }
 
 fn given(args: &Check) -> Result<Way, Failure> {
@@ -111,7 +149,7 @@ fn given(args: &Check) -> Result<Way, Failure> {
     let way = &args.proxy;
     let (url, no_proxy, password) = (&way.proxy, &way.no_proxy, &way.proxy_password_file);
     let proxy = Proxy::given(url.as_deref(), no_proxy.as_deref(), password.as_deref(), &environment);
-    Ok(Way { server, proxy: proxy.map_err(Failure::local)?, ca_pem, identity: None })
+    Ok(Way { server, proxy: proxy.map_err(Failure::local)?, ca_pem, identity: None, announced: None })
 }
 
 impl Report {

@@ -164,6 +164,11 @@ impl Identity {
     }
 }
 
+/// The file with the authorities that the server names, whatever the settings say.
+pub fn told_authorities(prefix: &Prefix) -> PathBuf {
+    prefix.identity().join(CA)
+}
+
 /// The ids of the authorities in a PEM text.
 pub fn roots(ca_pem: &str) -> Result<Vec<Sha256Hex>, Failure> {
     let unreadable = |error| Failure::local_because("the CA certificates are not readable", error);

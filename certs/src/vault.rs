@@ -108,7 +108,14 @@ impl Vault {
     ///
     /// Errors: any but `Order`.
     pub fn open(folder: &Path) -> Result<Self, VaultError> {
-        let files = Files::at(folder);
+        Self::open_watched(folder, || ())
+    }
+
+    /// The same; `changed` is called behind each change of a file, so that a test can crash there.
+    ///
+    /// Errors: any but `Order`.
+    pub fn open_watched(folder: &Path, changed: fn()) -> Result<Self, VaultError> {
+        let files = Files::at(folder, changed);
         if let Some(rotation) = files.rotation()? {
             follow(&files, &rotation)?;
         }
@@ -119,7 +126,7 @@ impl Vault {
     ///
     /// Errors: any but `Order`.
     pub fn read(folder: &Path) -> Result<Self, VaultError> {
-        Self::of(Files::at(folder))
+        Self::of(Files::at(folder, || ()))
     }
 
     /// An authority without a folder, for tests: it rotates in memory.

@@ -15,6 +15,7 @@ use muster_bus::{Caller, EmbeddedBus};
 use muster_certs::store::{read_pem, write_secret};
 use muster_certs::{AccessMaster, Fleet, Identity, Role, Vault};
 use muster_runtime::clock::Clock;
+use muster_runtime::faults;
 use muster_runtime::ids::{random_bytes, random_hex};
 use muster_runtime::tasks::{OnExit, TaskGroup};
 use muster_runtime::telemetry;
@@ -241,7 +242,7 @@ fn service_config(
 }
 
 fn vault(data: &DataDir) -> Result<Arc<Vault>, CliError> {
-    let opened = Vault::open(&data.authority());
+    let opened = Vault::open_watched(&data.authority(), || faults::point("server.ca.file"));
     opened.map(Arc::new).map_err(|error| CliError::local_because("the authority is not usable", error))
 }
 

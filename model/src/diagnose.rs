@@ -1,7 +1,9 @@
 //! What is not as it should be with a connector, and what to do next.
 
+mod authority;
 mod life;
 
+pub use authority::distrusts;
 pub use life::explain;
 
 use muster_wire::admin::{CertificateView, Finding, Recovery};

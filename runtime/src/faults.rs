@@ -54,6 +54,12 @@ pub const TRUST_POINTS: [&str; 1] = ["trust.stored"];
 /// Every fault point of the server on the way to another certificate of a connector.
 pub const SERVER_RENEWAL_POINTS: [&str; 3] = ["server.renew.issued", "server.prove.before", "server.prove.after"];
 
+/// Every fault point of the server inside a phase of a rotation of the authority: behind each change of the authority's
+/// files (there are several, so the passage counts), between the server's own key and certificate, behind that, and behind
+/// the certificate of each operator.
+pub const SERVER_AUTHORITY_POINTS: [&str; 4] =
+    ["server.ca.file", "server.ca.own_key", "server.ca.own_certificate", "server.ca.operator"];
+
 /// Dies here when the environment asks for it; nothing at all without the feature.
 #[cfg(not(feature = "faults"))]
 #[inline(always)]
@@ -66,7 +72,8 @@ pub fn point(name: &str) {
 pub fn point(name: &str) {
     use std::sync::atomic::{AtomicU32, Ordering};
     static PASSED: AtomicU32 = AtomicU32::new(0);
-    let lists: [&[&str]; 5] = [&POINTS, &SETTINGS_POINTS, &RENEWAL_POINTS, &TRUST_POINTS, &SERVER_RENEWAL_POINTS];
+    let lists: [&[&str]; 6] =
+        [&POINTS, &SETTINGS_POINTS, &RENEWAL_POINTS, &TRUST_POINTS, &SERVER_RENEWAL_POINTS, &SERVER_AUTHORITY_POINTS];
     debug_assert!(lists.iter().any(|list| list.contains(&name)), "{name} is not listed");
     #[expect(clippy::disallowed_methods, reason = "a fault is asked for by the environment")]
     let Ok(wanted) = std::env::var("MUSTER_FAULT") else { return };

@@ -17,7 +17,8 @@ pub(super) const NEXT_KEY: &str = "next.key";
 pub(super) const RECORD: &str = "rotation.json";
 
 pub(super) enum Files {
-    Folder(PathBuf),
+    /// Its path, and what is called behind each change.
+    Folder(PathBuf, fn()),
     Memory(Mutex<Memory>),
 }
 
@@ -29,8 +30,8 @@ pub(super) struct Memory {
 }
 
 impl Files {
-    pub(super) fn at(folder: &Path) -> Self {
-        Self::Folder(folder.to_owned())
+    pub(super) fn at(folder: &Path, changed: fn()) -> Self {
+        Self::Folder(folder.to_owned(), changed)
     }
 
     pub(super) fn in_memory() -> Self {
@@ -39,7 +40,7 @@ impl Files {
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
         match self {
-            Self::Folder(folder) => folder.join(name),
+            Self::Folder(folder, _) => folder.join(name),
             Self::Memory(_) => name.into(),
         }
     }
@@ -50,7 +51,7 @@ impl Files {
 
     pub(super) fn read_if_there(&self, name: &'static str) -> Result<Option<String>, VaultError> {
         match self {
-            Self::Folder(_) => match store::read_pem(&self.path(name)) {
+            Self::Folder(..) => match store::read_pem(&self.path(name)) {
                 Ok(text) => Ok(Some(text)),
                 Err(StoreError::Missing { .. }) => Ok(None),
                 Err(error) => Err(error.into()),
@@ -61,14 +62,22 @@ impl Files {
 
     pub(super) fn write(&self, name: &'static str, text: &str) -> Result<(), VaultError> {
         match self {
-            Self::Folder(_) => Ok(store::write_public(&self.path(name), text.as_bytes())?),
+            Self::Folder(_, changed) => {
+                store::write_public(&self.path(name), text.as_bytes())?;
+                changed();
+                Ok(())
+            }
             Self::Memory(memory) => self.change(memory, name, |texts| drop(texts.insert(name, text.to_owned()))),
         }
     }
 
     pub(super) fn write_key(&self, name: &'static str, text: &str) -> Result<(), VaultError> {
         match self {
-            Self::Folder(_) => Ok(store::write_secret(&self.path(name), text.as_bytes())?),
+            Self::Folder(_, changed) => {
+                store::write_secret(&self.path(name), text.as_bytes())?;
+                changed();
+                Ok(())
+            }
             Self::Memory(_) => self.write(name, text),
         }
     }
@@ -81,7 +90,8 @@ impl Files {
     pub(super) fn remove(&self, names: &[&'static str]) -> Result<(), VaultError> {
         for name in names {
             match self {
-                Self::Folder(_) => match std::fs::remove_file(self.path(name)) {
+                Self::Folder(_, changed) => match std::fs::remove_file(self.path(name)) {
+                    Ok(()) => changed(),
                     Err(source) if source.kind() != ErrorKind::NotFound => {
                         return Err(StoreError::Write { path: self.path(name), step: "remove it", source }.into());
                     }
@@ -96,7 +106,7 @@ impl Files {
     pub(super) fn rotation(&self) -> Result<Option<Rotation>, VaultError> {
         let path = self.path(RECORD);
         let text = match self {
-            Self::Folder(_) => match std::fs::read_to_string(&path) {
+            Self::Folder(..) => match std::fs::read_to_string(&path) {
                 Ok(text) => text,
                 Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
                 Err(source) => return Err(StoreError::Read { path, source }.into()),

@@ -8,6 +8,7 @@ use muster_broker_bridge::{ALPN, Bridge};
 use muster_certs::renewal::{Due, due};
 use muster_certs::{CertificateFacts, TimeSource, Vault, certificate, server_config, store};
 use muster_runtime::clock::Clock;
+use muster_runtime::faults;
 use rustls::ServerConfig;
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,7 +88,9 @@ impl OwnCertificate {
         // The names are read from the certificate, so it goes last: after a crash between the two it is issued again.
         let failed = |error| CliError::local_because("cannot write the server's certificate", error);
         store::write_secret(&self.data.server_key(), key.as_bytes()).map_err(failed)?;
+        faults::point("server.ca.own_key");
         store::write_public(&self.data.server_chain(), (leaf + &self.vault.cross_pem()).as_bytes()).map_err(failed)?;
+        faults::point("server.ca.own_certificate");
         info!(names = names.join(" "), "the server has another certificate");
         Ok(true)
     }

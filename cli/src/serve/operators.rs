@@ -8,6 +8,7 @@ use crate::datadir::DataDir;
 use crate::error::CliError;
 use muster_certs::{CertificateFacts, Identity, Vault, certificate, csr_for, store};
 use muster_runtime::clock::Clock;
+use muster_runtime::faults;
 use std::path::Path;
 use std::time::Duration;
 use tracing::{error, info};
@@ -71,6 +72,7 @@ impl Operators {
             .map_err(|error| CliError::local_because("it cannot be issued", error))?;
         store::write_public(path, issued.as_bytes())
             .map_err(|error| CliError::local_because("it cannot be written", error))?;
+        faults::point("server.ca.operator");
         Ok(Some(identity))
     }
 }

@@ -98,6 +98,14 @@ impl FleetWorker {
         connector.trusts.iter().any(|root| root.as_str() == newest)
     }
 
+    /// The id of the authority that follows, while a rotation waits for this connector to trust it.
+    pub(super) fn distrusted(&self, connector: &Connector) -> Option<String> {
+        let vault = &self.shared.config.vault;
+        let rotation = vault.rotation().filter(|rotation| rotation.phase != CaPhase::Retired)?;
+        let counts = connector.enrolled.is_some() && !connector.is_removed();
+        (counts && !self.trusts_newest(connector)).then_some(rotation.to)
+    }
+
     fn has_newest(&self, connector: &Connector) -> bool {
         let Some(identity) = self.shared.thing_identity(&connector.name) else { return false };
         let known = self.shared.config.admission.of(&identity);

@@ -4,7 +4,7 @@ use super::{FleetWorker, Refused, certificates, refuse};
 use crate::records::{Connector, Seen, key};
 use crate::service::ServiceError;
 use crate::service::batch::Batch;
-use muster_model::diagnose::{diagnose, explain};
+use muster_model::diagnose::{diagnose, distrusts, explain};
 use muster_model::job::{Execution, State};
 use muster_wire::admin::{CertificateStatus, CertificateView, OpenJob, ShowConnector, ShownConnector};
 use muster_wire::component::DETAIL_STEP;
@@ -30,7 +30,10 @@ impl FleetWorker {
         let recovery = self.waiting(&show.name)?;
         let in_use = in_use.or(certificates.first());
         let findings = diagnose(&connector, in_use, recovery.as_ref(), self.shared.clock.now());
-        let findings = explain(&connector, self.token_of(&known)?.as_ref(), &certificates, findings);
+        let mut findings = explain(&connector, self.token_of(&known)?.as_ref(), &certificates, findings);
+        if let Some(newest) = self.distrusted(&known) {
+            findings.push(distrusts(&connector, &newest));
+        }
         let mut batch = Batch::new(self.shared.store.as_ref(), self.shared.clock.now());
         let seen: Option<Seen> = batch.get(&key::seen(&show.name))?;
         let mut link_history = seen.map(|seen| seen.history).unwrap_or_default();
