@@ -1,5 +1,6 @@
 //! JSON or CBOR: the first byte of a request tells, and the answer comes in the encoding of the request.
 
+use crate::limits::DECODE_DETAIL_CHARS_MAX;
 use serde::{Serialize, de::DeserializeOwned};
 
 /// How a payload is written.
@@ -72,7 +73,9 @@ impl Encoding {
     }
 
     fn malformed(self, detail: &dyn std::fmt::Display) -> DecodeError {
-        DecodeError::Malformed { encoding: self, detail: detail.to_string() }
+        // The parser's words may quote the payload, which is as long as the sender likes.
+        let detail = detail.to_string().chars().take(DECODE_DETAIL_CHARS_MAX).collect();
+        DecodeError::Malformed { encoding: self, detail }
     }
 }
 
@@ -92,6 +95,14 @@ mod tests {
             assert_eq!(Encoding::of(&bytes), encoding);
             assert_eq!(encoding.decode::<Value>(&bytes), Ok(value.clone()));
         }
+    }
+
+    #[test]
+    fn an_error_does_not_quote_a_payload_to_its_end() {
+        let payload = Encoding::Json.encode(&"\u{1}".repeat(10_000));
+        let error = Encoding::Json.decode::<u8>(&payload).expect_err("a text is no number").to_string();
+        assert!(error.contains(r#"string "\u{1}\u{1}"#), "{error}");
+        assert!(error.chars().count() < DECODE_DETAIL_CHARS_MAX + 50, "{error}");
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// Largest MQTT payload. AWS IoT Core's figure (quotas, "maximum publish message size").
 pub const PAYLOAD_BYTES_MAX: usize = 128 * 1024;
+/// What an answer says of a payload that cannot be read; the parser quotes what it found.
+pub const DECODE_DETAIL_CHARS_MAX: usize = 256;
 /// Largest MQTT packet: payload, topic and properties.
 pub const PACKET_BYTES_MAX: usize = PAYLOAD_BYTES_MAX + 8 * 1024;
 /// Largest packet before CONNECT is accepted: client id, will, user name and properties, from a peer of unknown intent.
@@ -216,6 +218,10 @@ pub const TOPIC_ALIASES_MAX: u16 = 8;
 pub const POLICY_CHARS_MAX: usize = 2048;
 /// The same with white space: what is read and stored.
 pub const POLICY_TEXT_BYTES_MAX: usize = 16 * 1024;
+/// Problems of a policy document that are told at once, and how much of each: they quote the document.
+pub const POLICY_PROBLEMS_MAX: usize = 20;
+/// See [`POLICY_PROBLEMS_MAX`]. The longest sentence that does not quote has about 500.
+pub const POLICY_PROBLEM_CHARS_MAX: usize = 1000;
 /// Longest value that stands for a variable of a policy. AWS IoT Core's figure.
 pub const POLICY_VARIABLE_BYTES_MAX: usize = 1024;
 /// Policies of one connector. AWS IoT Core's figure for a certificate.

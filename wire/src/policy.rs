@@ -8,6 +8,7 @@
 
 mod builtin;
 mod condition;
+mod json;
 mod parse;
 mod pattern;
 mod variable;

@@ -216,9 +216,9 @@ pub fn read_get(encoding: Encoding, payload: &[u8]) -> Result<GetStream, Refusal
 /// The client token of a request that is not usable otherwise.
 #[must_use]
 pub fn token_of(encoding: Encoding, payload: &[u8]) -> Option<String> {
-    let value: serde_json::Map<String, serde_json::Value> = encoding.decode(payload).ok()?;
-    let token = value.get("c")?.as_str()?;
-    (token.len() <= CLIENT_TOKEN_BYTES_MAX).then(|| token.to_owned())
+    // Not a map of JSON values: in CBOR a bitmap is a byte string, which is none.
+    let request: DescribeStream = encoding.decode(payload).ok()?;
+    request.token.filter(|token| token.len() <= CLIENT_TOKEN_BYTES_MAX)
 }
 
 fn unreadable(encoding: Encoding, error: &crate::codec::DecodeError) -> Refusal {

@@ -150,9 +150,12 @@ impl Network {
         };
         let address: IpAddr = address.parse().map_err(|_| bad())?;
         let most = if address.is_ipv4() { 32 } else { 128 };
-        match bits.unwrap_or(most) {
-            bits if bits <= most => Ok(Self { address, bits }),
-            _ => Err(bad()),
+        let bits = bits.unwrap_or(most);
+        match address.to_canonical() {
+            _ if bits > most => Err(bad()),
+            // A peer's address is compared as the IPv4 address that it is.
+            IpAddr::V4(inner) if address.is_ipv6() && bits >= 96 => Ok(Self { address: inner.into(), bits: bits - 96 }),
+            _ => Ok(Self { address, bits }),
         }
     }
 

@@ -1,10 +1,12 @@
-//! Reading a document: everything that is wrong with it is said at once, with where it stands.
+//! Reading a document: what is wrong with it is said at once, with where it stands, as far as an answer has room.
 
 use super::condition::Condition;
+use super::json::Unique;
 use super::pattern::Template;
 use super::{Action, Effect, Policy, Statement};
-use crate::limits::{POLICY_CHARS_MAX, POLICY_TEXT_BYTES_MAX};
+use crate::limits::{POLICY_CHARS_MAX, POLICY_PROBLEM_CHARS_MAX, POLICY_PROBLEMS_MAX, POLICY_TEXT_BYTES_MAX};
 use serde_json::{Map, Value};
+use std::cmp::Ordering;
 use std::fmt;
 
 /// Everything that is wrong with a document.
@@ -22,11 +24,11 @@ impl fmt::Display for PolicyProblems {
 impl std::error::Error for PolicyProblems {}
 
 pub(super) fn policy(text: &str) -> Result<Policy, PolicyProblems> {
-    let alone = |problem: String| PolicyProblems(vec![problem]);
+    let alone = |problem: String| PolicyProblems(vec![bounded(&problem)]);
     if text.len() > POLICY_TEXT_BYTES_MAX {
         return Err(alone(format!("it has {} bytes; at most {POLICY_TEXT_BYTES_MAX} are allowed", text.len())));
     }
-    let value: Value = serde_json::from_str(text).map_err(|error| alone(format!("it is not JSON: {error}")))?;
+    let Unique(value) = serde_json::from_str(text).map_err(|error| alone(format!("it is not JSON: {error}")))?;
     let Value::Object(document) = value else { return Err(alone("it is not a JSON object".to_owned())) };
     let mut reader = Reader::default();
     let chars = text.chars().filter(|c| !c.is_whitespace()).count();
@@ -37,14 +39,22 @@ pub(super) fn policy(text: &str) -> Result<Policy, PolicyProblems> {
     if reader.problems.is_empty() { Ok(Policy { statements }) } else { Err(PolicyProblems(reader.problems)) }
 }
 
+fn bounded(problem: &str) -> String {
+    problem.chars().take(POLICY_PROBLEM_CHARS_MAX).collect()
+}
+
 #[derive(Default)]
 struct Reader {
     problems: Vec<String>,
 }
 
 impl Reader {
-    fn says(&mut self, problem: impl Into<String>) {
-        self.problems.push(problem.into());
+    fn says(&mut self, problem: impl AsRef<str>) {
+        match self.problems.len().cmp(&POLICY_PROBLEMS_MAX) {
+            Ordering::Less => self.problems.push(bounded(problem.as_ref())),
+            Ordering::Equal => self.problems.push("there are more; mend these first".to_owned()),
+            Ordering::Greater => {}
+        }
     }
 
     fn document(&mut self, document: &Map<String, Value>) -> Vec<Statement> {

@@ -149,6 +149,9 @@ fn conditions_follow_the_table() {
         ("2001:db8::/32", "2001:db8:1::1", true),
         ("::/0", "::1", true),
         ("2001:db8::/32", "10.0.0.1", false),
+        ("::ffff:10.1.2.3", "10.1.2.3", true),
+        ("::ffff:10.0.0.0/104", "::ffff:10.9.8.7", true),
+        ("::ffff:10.0.0.0/104", "11.0.0.1", false),
     ] {
         let condition = |operator: &str| format!(r#"{{"{operator}":{{"aws:SourceIp":["{network}"]}}}}"#);
         assert_eq!(ask(&condition("IpAddress"), &from(address), plain), inside, "{network} {address}");
@@ -204,6 +207,33 @@ fn every_problem_is_told_at_once() {
         assert!(found.starts_with(start), "{found}\nshould begin with {start}");
     }
     assert!(problems.to_string().starts_with("the policy is not usable (18 problems)\n  \"Name\""));
+}
+
+#[test]
+fn a_key_that_stands_there_twice_is_refused() {
+    for (condition, key) in [
+        (r#"{"StringEquals":{"iot:ClientId":"a"},"StringEquals":{"aws:SourceIp":"b"}}"#, "StringEquals"),
+        (r#"{"StringEquals":{"iot:ClientId":"a","iot:Client\u0049d":"b"}}"#, "iot:ClientId"),
+    ] {
+        let document = statement("Allow", "iot:Connect", r#"*","Condition":REPLACED,"Sid":"x"#);
+        let problem = Policy::parse(&document.replace("REPLACED", condition)).unwrap_err().to_string();
+        assert!(problem.contains(&format!("an object has the key {key:?} twice")), "{problem}");
+    }
+    let document = statement("Deny", "*", r#"*","Effect":"Allow"#);
+    assert!(Policy::parse(&document).is_err(), "the one that denies would be lost");
+}
+
+#[test]
+fn what_is_told_of_problems_is_bounded() {
+    let document =
+        statement("Allow", "REPLACED", "*").replace("\"REPLACED\"", &format!("[{}1]", "\"\u{7f}\",".repeat(3000)));
+    let problems = Policy::parse(&document).unwrap_err();
+    assert_eq!(problems.0.last().map(String::as_str), Some("there are more; mend these first"));
+    let twice = format!("{{\"{key}\":1,\"{key}\":1}}", key = "\u{7f}".repeat(8000));
+    for text in [document, statement("Allow", &"\u{7f}".repeat(15_000), "*"), twice] {
+        let problems = Policy::parse(&text).unwrap_err().to_string();
+        assert!(problems.len() < 25_000, "{} bytes", problems.len());
+    }
 }
 
 #[test]

@@ -95,7 +95,7 @@ impl Rule {
             let address: IpAddr = address.parse().ok()?;
             let bits: u8 = bits.parse().ok()?;
             let most = if address.is_ipv4() { 32 } else { 128 };
-            return (bits <= most).then_some(Self { who: Who::Network { address, bits }, port: None });
+            return (bits <= most).then(|| Self { who: Who::network(address, bits), port: None });
         }
         let (host, port) = match entry.strip_prefix('[') {
             Some(rest) => {
@@ -113,9 +113,10 @@ impl Rule {
             None => None,
             Some(port) => Some(port.parse().ok().filter(|port| *port > 0)?),
         };
-        if let Ok(address) = host.parse::<IpAddr>() {
+        // The root's dot behind it makes no name of an address: nothing would be called that.
+        if let Ok(address) = host.trim_end_matches('.').parse::<IpAddr>() {
             let bits = if address.is_ipv4() { 32 } else { 128 };
-            return Some(Self { who: Who::Network { address, bits }, port });
+            return Some(Self { who: Who::network(address, bits), port });
         }
         let name = |name: &str| {
             let name = name.trim_end_matches('.').to_ascii_lowercase();
@@ -131,6 +132,16 @@ impl Rule {
 }
 
 impl Who {
+    /// IPv4 addresses that are written as IPv6 ones are the IPv4 addresses, as those of servers are.
+    fn network(address: IpAddr, bits: u8) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(inner) if address.is_ipv6() && bits >= 96 => {
+                Self::Network { address: inner.into(), bits: bits - 96 }
+            }
+            _ => Self::Network { address, bits },
+        }
+    }
+
     fn is(&self, host: &str, address: Option<IpAddr>) -> bool {
         let is_below = |domain: &str| host.strip_suffix(domain).is_some_and(|left| left.ends_with('.'));
         match self {
@@ -201,6 +212,9 @@ mod tests {
         check(&[".example.org"], &["a.example.org"], &["example.org", "anexample.org"]);
         check(&["*.Example.org"], &["a.example.org"], &["example.org"]);
         check(&["10.1.2.3"], &["10.1.2.3", "::ffff:10.1.2.3"], &["10.1.2.4", "10.1.2.3.example.org"]);
+        check(&["10.1.2.3."], &["10.1.2.3", "10.1.2.3."], &["10.1.2.4"]);
+        check(&["::ffff:10.1.2.3", "[::ffff:10.1.2.4]:1"], &["10.1.2.3", "10.1.2.4 1"], &["10.1.2.4"]);
+        check(&["::ffff:10.0.0.0/104"], &["10.1.2.3"], &["11.1.2.3", "::1"]);
         check(&["3"], &["3"], &["10.1.2.3"]);
         check(&["10.0.0.0/8"], &["10.255.0.1"], &["11.0.0.1", "::1", "ten.example.org"]);
         check(&["0.0.0.0/0"], &["1.2.3.4"], &["::1", "a"]);

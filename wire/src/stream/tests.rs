@@ -113,6 +113,15 @@ fn packages_have_streams_of_their_own() {
     }
 }
 
+#[test]
+fn a_refusal_has_the_token_of_a_request_with_a_bitmap_in_either_encoding() {
+    let request =
+        GetStream { token: Some("t1".to_owned()), bitmap: Some(Bitmap(vec![0x13, 0x80])), ..GetStream::default() };
+    for encoding in [Encoding::Json, Encoding::Cbor] {
+        assert_eq!(token_of(encoding, &encoding.encode(&request)).as_deref(), Some("t1"), "{encoding:?}");
+    }
+}
+
 proptest! {
     #[test]
     fn no_request_chooses_what_is_not_there(
