@@ -1,5 +1,9 @@
 //! What fuzz targets reach of this crate; built with `--cfg fuzzing` alone.
 
+/// Reads user properties of a message over HTTP: these are the bytes inside of their header.
+pub use crate::http::plane::message::read_user_properties as user_properties;
+
+use crate::http::range::{self, Selected};
 use crate::session::connect;
 use crate::session::encode;
 use crate::session::frame::{self, Framed};
@@ -38,5 +42,12 @@ fn rest(version: Version, mut bytes: &[u8]) {
             return;
         }
         bytes = &bytes[length..];
+    }
+}
+
+/// Reads a `Range` header for something of this length.
+pub fn range(header: &str, length: u64) {
+    if let Selected::Part(first, count) = range::select(header, length) {
+        assert!(count > 0 && first.checked_add(count).is_some_and(|end| end <= length));
     }
 }

@@ -2,7 +2,7 @@
 
 /// What to send of something with a known length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Selected {
+pub(crate) enum Selected {
     Everything,
     /// First byte, and how many; at least one.
     Part(u64, u64),
@@ -11,7 +11,7 @@ pub(super) enum Selected {
 }
 
 /// Reads a header value. One that is not understood is ignored, as the standard wants.
-pub(super) fn select(header: &str, length: u64) -> Selected {
+pub(crate) fn select(header: &str, length: u64) -> Selected {
     let Some(range) = header.strip_prefix("bytes=").map(str::trim) else { return Selected::Everything };
     let Some((first, last)) = range.split_once('-') else { return Selected::Everything };
     if first.is_empty() {

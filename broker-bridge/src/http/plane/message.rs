@@ -110,6 +110,22 @@ pub(super) fn user_properties_text(properties: &Properties) -> Option<String> {
     (!objects.is_empty()).then(|| STANDARD.encode(Value::from(objects).to_string()))
 }
 
+/// What a fuzz target gives: what was read is written so that it is read again.
+#[cfg(fuzzing)]
+pub fn read_user_properties(bytes: &[u8]) {
+    let read = |text: &str| {
+        let headers = [(USER_PROPERTIES.parse().ok()?, text.parse().ok()?)].into_iter().collect();
+        user_properties(&headers).ok()
+    };
+    let Some(user) = read(&STANDARD.encode(bytes)) else { return };
+    let properties = Properties { user: user.clone(), ..Properties::default() };
+    match user_properties_text(&properties) {
+        // Each pair becomes an object of its own: that takes more room than one object for all.
+        Some(text) => assert!(text.len() > PLANE_PROPERTIES_BYTES_MAX || read(&text) == Some(user)),
+        None => assert!(user.is_empty()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

@@ -11,7 +11,7 @@ mod ask;
 mod connections;
 mod fault;
 mod jobs;
-mod message;
+pub(crate) mod message;
 mod publish;
 mod retained;
 mod shadows;
