@@ -96,6 +96,8 @@ struct Rig {
     admission: Arc<Admission>,
     hooks: Arc<provisioning::Ask>,
     retained: RetainedBounds,
+    /// Stands before the store, if there is one.
+    front: Option<Arc<dyn Store>>,
 }
 
 impl Rig {
@@ -119,6 +121,7 @@ impl Rig {
             admission: Admission::new(),
             hooks: Arc::default(),
             retained: RetainedBounds { messages: RETAINED_MESSAGES_MAX, bytes: RETAINED_BYTES_MAX },
+            front: None,
         };
         rig.start();
         rig
@@ -147,7 +150,8 @@ impl Rig {
             retained: self.retained,
             on_fatal: Box::new(|why| panic!("{why}")),
         };
-        let service = Service::start(config, self.store.clone(), bus.clone(), inboxes, self.clock.clone()).unwrap();
+        let store = self.front.clone().unwrap_or_else(|| self.store.clone());
+        let service = Service::start(config, store, bus.clone(), inboxes, self.clock.clone()).unwrap();
         self.backlog.clear();
         self.rechecks.clear();
         (self.bus, self.ear, self.heard, self.service) = (bus, ear, heard, Some(service));

@@ -3,8 +3,10 @@
 use super::*;
 use crate::records::key;
 use crate::service::retained::RetainedBounds;
-use crate::store::{Expect, Key, Kind, Op, Store};
+use crate::store::{ApplyFuture, Expect, Key, Kind, Op, SnapshotVisit, Store, Stored, VALUE_BYTES_MAX, Visit};
 use muster_bus::{NotRetained, Properties, Qos, Retain};
+use std::sync::Mutex;
+use tokio::sync::oneshot;
 
 fn text(topic: &str, payload: &str) -> Message {
     Message { retain: true, ..Message::new(topic, payload.to_owned()) }
@@ -24,11 +26,15 @@ impl Rig {
         rig
     }
 
+    fn ask(&mut self, message: Message) -> oneshot::Receiver<Result<(), NotRetained>> {
+        let (reply, answer) = oneshot::channel();
+        assert!(self.bus.submit(Inbound::Retain(Retain { message: Arc::new(message), reply })).is_ok());
+        answer
+    }
+
     /// Publishes a message to retain. Returns the answer, and what the door heard before it.
     fn retain(&mut self, message: Message) -> (Result<(), NotRetained>, Vec<Heard>) {
-        let (reply, answer) = tokio::sync::oneshot::channel();
-        assert!(self.bus.submit(Inbound::Retain(Retain { message: Arc::new(message), reply })).is_ok());
-        let answer = answer.blocking_recv().expect("the service answers");
+        let answer = self.ask(message).blocking_recv().expect("the service answers");
         (answer, self.heard.try_iter().collect())
     }
 
@@ -51,6 +57,57 @@ impl Rig {
 
     fn stored(&self) -> usize {
         self.store.scan_all(Key::new(Kind::Retained).as_bytes()).unwrap().len()
+    }
+}
+
+/// A store that waits, or refuses, when a retained message is to be written.
+struct Gate {
+    store: Arc<MemoryStore>,
+    reached: Mutex<Sender<()>>,
+    may_go: Mutex<Receiver<bool>>,
+}
+
+impl Gate {
+    /// Puts one before the store of a rig: it tells when it is reached, and hears whether to go on.
+    fn before(rig: &mut Rig) -> (Receiver<()>, Sender<bool>) {
+        let ((reached, is_reached), (go, may_go)) = (channel(), channel());
+        let gate = Self { store: rig.store.clone(), reached: Mutex::new(reached), may_go: Mutex::new(may_go) };
+        rig.stop();
+        rig.front = Some(Arc::new(gate));
+        rig.start();
+        (is_reached, go)
+    }
+}
+
+impl Store for Gate {
+    fn get(&self, key: &[u8]) -> Result<Option<Stored>, StoreError> {
+        self.store.get(key)
+    }
+
+    fn scan_from(&self, prefix: &[u8], after: Option<&[u8]>, visit: &mut Visit<'_>) -> Result<(), StoreError> {
+        self.store.scan_from(prefix, after, visit)
+    }
+
+    fn apply(&self, mut ops: Vec<Op>) -> ApplyFuture {
+        if ops.iter().any(|op| op.key.starts_with(Key::new(Kind::Retained).as_bytes())) {
+            self.reached.lock().unwrap().send(()).unwrap();
+            if !self.may_go.lock().unwrap().recv_timeout(SOON).unwrap() {
+                ops.push(Op::put(key::retained("large"), Expect::Any, vec![0; VALUE_BYTES_MAX + 1]));
+            }
+        }
+        self.store.apply(ops)
+    }
+
+    fn snapshot(&self, visit: &mut SnapshotVisit<'_>) -> Result<(), StoreError> {
+        self.store.snapshot(visit)
+    }
+
+    fn live_bytes(&self) -> u64 {
+        self.store.live_bytes()
+    }
+
+    fn size_on_disk(&self) -> Result<u64, StoreError> {
+        self.store.size_on_disk()
     }
 }
 
@@ -146,4 +203,32 @@ fn a_damaged_record_keeps_nobody_from_being_served_and_is_replaced() {
     assert_eq!(rig.retain(text("app/b", "")).0, Ok(()));
     assert_eq!(rig.stored(), 1);
     assert_eq!(rig.told_again(), pairs(&[("app/a", "1")]));
+}
+
+#[test]
+fn nobody_hears_of_a_message_before_it_is_durable() {
+    let mut rig = Rig::new();
+    let (reached, go) = Gate::before(&mut rig);
+    for message in [text("app/a", "1"), text("app/a", "")] {
+        let mut answer = rig.ask(message);
+        reached.recv_timeout(SOON).unwrap();
+        assert!(answer.try_recv().is_err(), "acknowledged before the commit");
+        assert!(rig.heard.try_recv().is_err(), "told before the commit");
+        go.send(true).unwrap();
+        assert_eq!(answer.blocking_recv().unwrap(), Ok(()));
+        assert_eq!(rig.heard.try_iter().count(), 2);
+    }
+}
+
+#[test]
+fn a_message_that_the_store_refuses_is_not_acknowledged_and_takes_no_room() {
+    let mut rig = Rig::within(1);
+    let (reached, go) = Gate::before(&mut rig);
+    for (topic, well) in [("app/a", false), ("app/b", true)] {
+        go.send(well).unwrap();
+        let (answer, heard) = rig.retain(text(topic, "1"));
+        reached.recv_timeout(SOON).unwrap();
+        assert_eq!((answer.is_ok(), heard.len()), (well, if well { 2 } else { 0 }), "{topic}: {answer:?}");
+    }
+    assert_eq!(rig.retain(text("app/c", "1")).0, Err(NotRetained::Full));
 }
