@@ -22,8 +22,10 @@ use crate::settings::MqttSettings;
 use muster_bus::Caller;
 use muster_certs::identity::{Identity, Role};
 use muster_wire::filter::TopicFilter;
+use muster_wire::id::ShadowName;
 use muster_wire::provision::ClaimName;
-use muster_wire::topic::{ProvisioningApi, Topic, provisions};
+use muster_wire::shadow;
+use muster_wire::topic::{ProvisioningApi, ShadowTopic, ShadowVerb, Topic, provisions};
 use named::Rules;
 
 /// Begin of the filters for answers; the client id follows. Answers go to the connection that asked.
@@ -127,6 +129,18 @@ fn within_thing(filter: &str, name: &str) -> bool {
     rest.is_some_and(|rest| {
         rest == "/#" || ["/shadow/", "/jobs/", "/streams/"].iter().any(|part| rest.starts_with(part))
     })
+}
+
+/// Whether this would change or remove what the agent of another thing reports of itself. Upgrades rest on it, so nobody
+/// but that thing writes it, whatever a policy says.
+fn is_evidence_of_another(identity: &Identity, topic: &Topic) -> bool {
+    let Topic::Shadow { thing, shadow, verb: ShadowTopic::Request(verb) } = topic else { return false };
+    *verb != ShadowVerb::Get && is_evidence(shadow.as_ref()) && thing.as_str() != identity.name()
+}
+
+/// Whether a shadow is one that Muster's agent reports in.
+fn is_evidence(shadow: Option<&ShadowName>) -> bool {
+    shadow.is_some_and(|name| [shadow::components(), shadow::agent()].contains(name))
 }
 
 /// What the agent hears of its own certificates.

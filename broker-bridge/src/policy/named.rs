@@ -3,10 +3,10 @@
 //!
 //! Whatever a policy says, only requests about things and topics of applications can be published, and only topics of
 //! things, views, events and applications can be heard: what is an operator's, and the service's own voice, is out of
-//! reach. And whatever a policy says, a connector renews its own certificate, and hears about it: a host that cannot is
+//! reach; so are the shadows in which the agents of other things report. And whatever a policy says, a connector renews its own certificate, and hears about it: a host that cannot is
 //! lost when the certificate ends.
 
-use super::{Action, Decision, application, decide, is_about_certificates_of, may};
+use super::{Action, Decision, application, decide, is_about_certificates_of, is_evidence_of_another, may};
 use crate::bridge::Shared;
 use crate::session::link::Link;
 use muster_bus::Caller;
@@ -144,7 +144,7 @@ impl Rules {
                 | Topic::Telemetry { .. }
                 | Topic::Application(_)
         );
-        if !can_be || !topic.is_request() {
+        if !can_be || !topic.is_request() || is_evidence_of_another(&self.identity, topic) {
             return Decision::Deny;
         }
         let native = match topic {

@@ -11,18 +11,17 @@
 //! those of MQTT for a publish.
 //!
 //! Jobs are what a device says of itself: an operator steers with `muster job`. The shadows that Muster's agent reports
-//! in are evidence of what runs, so nobody but the connector writes them.
+//! in are evidence of what runs, so nobody but the connector itself writes them, whatever a policy says.
 
 use super::named::Rules;
-use super::{Decision, decide, may_publish, may_subscribe};
+use super::{Decision, decide, is_evidence, may_publish, may_subscribe};
 use crate::settings::MqttSettings;
 use muster_bus::Caller;
 use muster_certs::identity::Role;
 use muster_wire::filter::TopicFilter;
-use muster_wire::id::{ShadowName, ThingName};
+use muster_wire::id::ThingName;
 use muster_wire::plane::Operation;
 use muster_wire::policy::Action as Asked;
-use muster_wire::shadow;
 use muster_wire::topic::{JobsVerb, ShadowVerb, Topic};
 
 /// Decides over one operation of one client.
@@ -46,7 +45,10 @@ fn connector(settings: &MqttSettings, caller: &Caller, rules: Option<&Rules>, op
         rules.map_or(own, |rules| rules.may_thing(action, thing, own) == Decision::Allow)
     };
     match operation {
-        Operation::Shadow { thing, verb, .. } => of_thing(thing, shadow_action(*verb)),
+        Operation::Shadow { thing, shadow, verb } => {
+            let readable = *verb == ShadowVerb::Get || !is_evidence(shadow.as_ref());
+            (readable || thing.as_str() == caller.identity.name()) && of_thing(thing, shadow_action(*verb))
+        }
         Operation::Shadows { thing, .. } => of_thing(thing, Asked::ListNamedShadowsForThing),
         Operation::Jobs { thing, verb, .. } => of_thing(thing, jobs_action(verb)),
         Operation::Publish { topic, wish } => publishes(settings, caller, rules, topic, |topic| {
@@ -103,7 +105,7 @@ fn reads(settings: &MqttSettings, caller: &Caller, operation: &Operation) -> boo
 
 fn operates(settings: &MqttSettings, caller: &Caller, operation: &Operation) -> bool {
     match operation {
-        Operation::Shadow { shadow, .. } => !is_own(shadow.as_ref()),
+        Operation::Shadow { shadow, .. } => !is_evidence(shadow.as_ref()),
         Operation::Publish { topic, .. } => {
             publishes(settings, caller, None, topic, |topic| matches!(topic, Topic::Application(_)))
         }
@@ -130,11 +132,6 @@ fn publishes(
 fn hears(settings: &MqttSettings, caller: &Caller, topic: &str) -> bool {
     let filter = TopicFilter::new(topic).ok().filter(TopicFilter::is_application);
     filter.is_some_and(|filter| may_subscribe(settings, caller, None, &filter) == Decision::Allow)
-}
-
-/// Whether a shadow is one that Muster's agent reports in.
-fn is_own(name: Option<&ShadowName>) -> bool {
-    name.is_some_and(|name| [shadow::components(), shadow::agent()].contains(name))
 }
 
 #[cfg(test)]
@@ -247,5 +244,43 @@ mod tests {
             Decision::Deny,
             "RetainPublish is another action"
         );
+    }
+
+    #[test]
+    fn no_policy_opens_what_the_agents_of_others_report() {
+        let settings = MqttSettings::default();
+        let caller = Caller {
+            identity: Identity::new(Fleet::new("test").unwrap(), Role::Connector, "t1").unwrap(),
+            certificate_id: "".into(),
+            client_id: "".into(),
+            peer: "127.0.0.1".parse().unwrap(),
+            certificate: None,
+        };
+        let policy =
+            Policy::parse(r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"iot:*","Resource":"*"}}"#);
+        let grants = Grants {
+            includes_default: true,
+            policies: vec![Arc::new(policy.unwrap())],
+            attributes: Default::default(),
+        };
+        let rules = Rules::new(&settings.application_topics, &caller, Arc::new(grants));
+        for (line, expected) in [
+            ("POST /things/t2/shadow?name=other", true),
+            ("GET /things/t2/shadow?name=components", true),
+            ("POST /things/t2/shadow?name=components", false),
+            ("DELETE /things/t2/shadow?name=components", false),
+            ("POST /things/t2/shadow?name=agent", false),
+            ("DELETE /things/t2/shadow?name=agent", false),
+            ("POST /topics/$aws/things/t2/shadow/name/agent/update", false),
+            ("POST /things/t1/shadow?name=components", true),
+            ("DELETE /things/t1/shadow?name=agent", true),
+            ("POST /topics/$aws/things/t1/shadow/name/agent/update", true),
+        ] {
+            let (method, uri) = line.split_once(' ').unwrap();
+            let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
+            let operation = Operation::parse(method, path, query).unwrap();
+            let found = may_operate(&settings, &caller, Some(&rules), &operation) == Decision::Allow;
+            assert_eq!(found, expected, "{line}");
+        }
     }
 }
