@@ -5,11 +5,12 @@
 //!                              ├─▶ Group::offer ─▶ queue ─▶ the next member that is connected and has room
 //! views, events, shadows ── reader ─┘
 //! ```
-//! A group with a member whose session outlives its connection keeps QoS 1 messages while nobody is connected. A full
-//! queue loses the new message, as the queue of such a session does; both are counted.
+//! A group with a member whose session outlives its connection, and who was granted QoS 1, keeps QoS 1 messages while
+//! nobody is connected; those of QoS 0 are dropped then. A full queue loses the new message, as the queue of such a
+//! session does; all are counted.
 
 use crate::bridge::Shared;
-use crate::counters::{Counters, count};
+use crate::counters::{Counters, add, count};
 use crate::session::link::Link;
 use crate::session::outbox::{Outbox, Outgoing};
 use muster_bus::{Message, ObserverLink, Qos, Stopped};
@@ -134,6 +135,10 @@ impl Group {
     /// Gives a message to one member.
     pub(crate) fn offer(&self, message: &Arc<Message>) {
         let mut state = self.lock();
+        if message.qos == Qos::AtMostOnce && !state.is_heard(&message.topic) {
+            // Not even behind one that waits.
+            return count(&self.counters.dropped);
+        }
         let outgoing = Outgoing { message: message.clone(), qos: message.qos, retain: false };
         let weight = message.weight();
         if !self.counters.waiting.take(weight) || !state.queue.has_room_for(weight) {
@@ -172,16 +177,25 @@ impl Group {
             }
             // Who may not have it is not waited for.
             let topic = &outgoing.message.topic;
-            let members = || state.members.iter().filter(|member| member.link.may_receive(topic));
-            let waits = outgoing.qos == Qos::AtLeastOnce && members().any(|member| member.link.is_kept());
-            let busy = members().any(|member| member.link.is_online());
-            if waits || busy {
+            let busy = state.is_heard(topic);
+            if busy || (outgoing.qos == Qos::AtLeastOnce && state.waits_for(topic)) {
                 state.queue.put_back(outgoing);
+                if !busy {
+                    self.keep_guaranteed(state);
+                }
                 return;
             }
             self.counters.waiting.give_back(weight);
             count(&self.counters.dropped);
         }
+    }
+
+    /// Forgets what nobody waits for.
+    fn keep_guaranteed(&self, state: &mut State) {
+        let (messages, bytes) = (state.queue.len(), state.queue.bytes());
+        let kept = state.queue.keep_guaranteed();
+        self.counters.waiting.give_back(bytes - kept);
+        add(&self.counters.dropped, messages - state.queue.len());
     }
 
     /// The guarantee that a member was granted.
@@ -217,6 +231,17 @@ impl Group {
 }
 
 impl State {
+    /// Whether a member that is connected may have messages of this topic, now or when it has room.
+    fn is_heard(&self, topic: &str) -> bool {
+        self.members.iter().any(|member| member.link.is_online() && member.link.may_receive(topic))
+    }
+
+    /// Whether a message of this topic waits for a member that is away: it was granted QoS 1, and its session is kept.
+    fn waits_for(&self, topic: &str) -> bool {
+        let mut waiting = self.members.iter().filter(|member| member.qos == Qos::AtLeastOnce && member.link.is_kept());
+        waiting.any(|member| member.link.may_receive(topic))
+    }
+
     /// `false` when no member is connected and has room.
     fn hand(&mut self, outgoing: &Outgoing) -> bool {
         for _ in 0..self.members.len() {

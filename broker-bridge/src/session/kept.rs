@@ -84,6 +84,10 @@ pub(crate) fn park(shared: &Arc<Shared>, link: &Arc<Link>, life: Duration, will_
         // Its client is back already.
         timers.into_iter().for_each(|timer| shared.keeper.cancel(timer));
     }
+    for share in link.shares() {
+        // Its last member may have gone: what is not kept for one that is away is dropped now.
+        share.group.drain();
+    }
     debug!(identity = %link.caller.identity, client = %link.caller.client_id, ?life, "session waits for its client");
     for old in evicted {
         count(&counters.sessions_not_kept);

@@ -45,6 +45,11 @@ impl Outbox {
         self.messages.len()
     }
 
+    /// What all of it weighs.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// All of it, in order.
     pub(crate) fn into_messages(self) -> VecDeque<Outgoing> {
         self.messages

@@ -373,6 +373,30 @@ async fn b6_a_group_with_a_kept_member_queues_while_nobody_is_there() {
 }
 
 #[tokio::test]
+async fn b6_a_group_keeps_nothing_of_qos_0_and_nothing_for_who_was_granted_it() {
+    let stage = Stage::new().await;
+    let hello = Hello::kept(5, 600);
+    for (id, granted) in [("m", 1), ("n", 0)] {
+        let (mut member, _) = Raw::connect(&stage, Observer, "o", id, &hello).await;
+        assert_eq!(member.subscribe(&format!("$share/{id}/app/+/x"), granted).await, granted);
+        member.leave().await;
+    }
+    eventually(|| stage.bridge.counters().sessions_waiting == 2).await;
+    let mut device = Raw::plain(&stage, Connector, "t1", "c", 5).await;
+    assert_eq!(device.publish("app/t1/x", "1", false, &[]).await, 0);
+    device.toss("app/t1/x", "nobody is there").await;
+    assert_eq!(device.publish("app/t1/x", "2", false, &[]).await, 0);
+    let (mut member, _) = Raw::connect(&stage, Observer, "o", "m", &hello).await;
+    assert_eq!((member.payload().await, member.payload().await), ("1".into(), "2".into()));
+    member.silent().await;
+    let (mut member, present) = Raw::connect(&stage, Observer, "o", "n", &hello).await;
+    assert!(present);
+    member.silent().await;
+    let counters = stage.bridge.counters();
+    assert_eq!((counters.dropped, counters.waiting_bytes), (4, 0), "one for the first group, three for the second");
+}
+
+#[tokio::test]
 async fn b6_views_and_events_are_shared_too() {
     let stage = Stage::new().await;
     let mut members = Vec::new();

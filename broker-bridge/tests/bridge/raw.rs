@@ -184,6 +184,17 @@ impl Raw {
         self.send(0x32 | u8::from(retain), &body).await;
     }
 
+    /// Publishes with QoS 0.
+    pub async fn toss(&mut self, topic: &str, payload: &str) {
+        let mut body = Vec::new();
+        put_text(&mut body, topic);
+        if self.version == 5 {
+            body.push(0);
+        }
+        body.extend_from_slice(payload.as_bytes());
+        self.send(0x30, &body).await;
+    }
+
     /// Publishes with QoS 1 and returns the code of the PUBACK.
     pub async fn publish(&mut self, topic: &str, payload: &str, retain: bool, properties: &[u8]) -> u8 {
         self.say(topic, payload, retain, properties).await;
