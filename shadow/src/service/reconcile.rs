@@ -41,6 +41,9 @@ pub(super) fn look(
         lives::uninstall(shared, batch, connector)?;
     }
     let mut view = read(shared, batch, connector, &host)?;
+    if is_outdated(shared, connector) {
+        return Ok(());
+    }
     if connector.uninstall.is_some() || lives::closed(connector, &link.sighting).is_some() {
         return views::refresh(shared, batch, connector, link, host, &view, &BTreeMap::new());
     }
@@ -56,6 +59,14 @@ pub(super) fn look(
         prune(batch, &connector.name, &view.actions)?;
     }
     views::refresh(shared, batch, connector, link, host, &view, &plan.why)
+}
+
+/// Whether the host enrolled anew since `connector` was read. The fleet's worker writes the new incarnation before its
+/// intents, so the intents that were read may be those of a host whose predecessor's reports are not forgotten yet: they
+/// would be taken for done. Whoever enrolled it wakes this worker once all is written.
+fn is_outdated(shared: &Shared, connector: &Connector) -> bool {
+    let fleet = shared.fleet();
+    fleet.connectors.get(&connector.name).is_some_and(|now| now.incarnation != connector.incarnation)
 }
 
 /// What a selector of an intent can ask of a connector.

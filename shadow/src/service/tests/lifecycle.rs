@@ -206,6 +206,33 @@ fn a_reinstalled_host_is_not_taken_for_the_one_that_reported_before() {
 }
 
 #[test]
+fn a_look_that_a_reinstallation_overtakes_plans_nothing() {
+    let mut rig = Rig::new();
+    rig.enrolled("a", json!({ "name": "a" }));
+    rig.publish_version("1");
+    rig.operator("upgrade", json!({ "component": "web", "version": "1", "to": "all" })).unwrap();
+    rig.offered("upgrade-1");
+    rig.job("a", "start-next", json!({}));
+    rig.shadow("a", "components", &Rig::report("1", "s1"));
+    rig.job("a", "upgrade-1/update", json!({ "status": "SUCCEEDED" }));
+    assert_eq!(rig.action("t1")["state"], "confirmed");
+    // Nobody looks from here on but the test, which has the moments in its hand.
+    let name = ThingName::new("a").unwrap();
+    let shared = rig.service.as_ref().unwrap().shared.clone();
+    rig.stop();
+    let before = shared.fleet().connectors[&name].clone();
+    let anew = Arc::new(Connector { incarnation: before.incarnation + 1, ..before.as_ref().clone() });
+    shared.fleet_mut().connectors.insert(name.clone(), anew);
+    let target = shared.fleet().targets[0].as_ref().clone();
+    let target = Target { id: "t2".parse().unwrap(), number: 2, job: "upgrade-2".parse().unwrap(), ..target };
+    shared.fleet_mut().targets.push(Arc::new(target));
+    let mut batch = batch::Batch::new(shared.store.as_ref(), shared.clock.now());
+    reconcile::look(&shared, &mut batch, &before, &views::Link::default()).unwrap();
+    let actions: Vec<muster_model::reconcile::Action> = batch.scan(&key::actions(&name)).unwrap();
+    assert_eq!(actions.iter().map(|action| action.intent).collect::<Vec<_>>(), [1], "{actions:?}");
+}
+
+#[test]
 fn a_disabled_connector_is_kept_out_and_its_work_waits() {
     let mut rig = Rig::new();
     let a = thing("a");
