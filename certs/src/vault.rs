@@ -47,8 +47,14 @@ pub struct Rotation {
 #[non_exhaustive]
 pub enum VaultError {
     /// A file cannot be read or written.
-    #[error("the files of the authority cannot be used")]
+    #[error(transparent)]
     Store(#[from] StoreError),
+    /// One of the files without which there is no authority.
+    #[error("{path} is missing; put it back from a backup, or from where you keep a copy: nothing can replace it")]
+    Gone {
+        /// The file.
+        path: PathBuf,
+    },
     /// A certificate cannot be read.
     #[error("a certificate of the authority cannot be read; restore the folder from a backup")]
     Certificate(#[from] CertificateError),

@@ -12,6 +12,7 @@ use muster_wire::limits::OPERATOR_WARNING;
 use muster_wire::time::Timestamp;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
 
 /// A host and a port, as written `host:port` or `[::1]:port`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,7 +107,11 @@ impl Context {
     ///
     /// Errors: `Local` when there is none or it cannot be read.
     pub fn credentials(&self) -> Result<Credentials, CliError> {
-        let (certificate, key) = self.data.operator(&self.operator_name()?);
+        let name = self.operator_name()?;
+        let (certificate, key) = self.data.operator(&name);
+        if certificate.exists() && !key.exists() {
+            return Err(keyless(&name, &key));
+        }
         let read = |path| {
             store::read_pem(path)
                 .map_err(|error| CliError::local_because("cannot use the operator's certificate", error))
@@ -128,14 +133,25 @@ impl Context {
         let names = self.data.operator_names()?;
         match names.as_slice() {
             [only] => Ok(only.clone()),
-            [] => Err(CliError::local(format!(
-                "{} holds no operator certificate; make one with `muster cert issue --name admin --policy operator --out {0}`",
-                self.data.operators().display()
-            ))),
+            [] => match self.data.keyless_operators()?.first() {
+                Some(name) => Err(keyless(name, &self.data.operator(name).1)),
+                None => Err(CliError::local(format!(
+                    "{} holds no operator certificate; make one with `muster cert issue --name admin --policy operator --out {0}`",
+                    self.data.operators().display()
+                ))),
+            },
             several if several.iter().any(|name| name == "admin") => Ok("admin".to_owned()),
             several => Err(CliError::local(format!("say which operator you are: --as {}", several.join(" or --as ")))),
         }
     }
+}
+
+fn keyless(name: &str, key: &Path) -> CliError {
+    CliError::local(format!(
+        "{} is missing, and the certificate beside it is of no use without it; put it back, or make both anew on the \
+         server's machine with `muster cert renew --as {name}`",
+        key.display()
+    ))
 }
 
 impl Address {

@@ -168,13 +168,24 @@ impl DataDir {
     /// The names of the operators whose certificate and key are here, sorted. A certificate without a key, such as the
     /// authority's that `muster cert issue` adds, is nobody's.
     pub fn operator_names(&self) -> Result<Vec<String>, CliError> {
+        self.certificate_names(true)
+    }
+
+    /// The names of the operators whose certificate is here and whose key is not, sorted.
+    pub fn keyless_operators(&self) -> Result<Vec<String>, CliError> {
+        let mut names = self.certificate_names(false)?;
+        names.retain(|name| name != "ca");
+        Ok(names)
+    }
+
+    fn certificate_names(&self, with_key: bool) -> Result<Vec<String>, CliError> {
         let folder = self.operators();
         let entries = fs::read_dir(&folder)
             .map_err(|error| CliError::local_because(format!("cannot look into {}", folder.display()), error))?;
         let name = |entry: fs::DirEntry| {
             let path = entry.path();
             let name = path.file_name()?.to_str()?.strip_suffix(".crt")?.to_owned();
-            path.with_extension("key").exists().then_some(name)
+            (path.with_extension("key").exists() == with_key).then_some(name)
         };
         let mut names: Vec<String> = entries.flatten().filter_map(name).collect();
         names.sort();

@@ -46,7 +46,7 @@ impl Files {
     }
 
     pub(super) fn read(&self, name: &'static str) -> Result<String, VaultError> {
-        self.read_if_there(name)?.ok_or_else(|| StoreError::Missing { path: self.path(name) }.into())
+        self.read_if_there(name)?.ok_or_else(|| VaultError::Gone { path: self.path(name) })
     }
 
     pub(super) fn read_if_there(&self, name: &'static str) -> Result<Option<String>, VaultError> {
