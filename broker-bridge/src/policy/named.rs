@@ -3,8 +3,8 @@
 //!
 //! Whatever a policy says, only requests about things and topics of applications can be published, and only topics of
 //! things, views, events and applications can be heard: what is an operator's, and the service's own voice, is out of
-//! reach; so are the shadows in which the agents of other things report. And whatever a policy says, a connector renews its own certificate, and hears about it: a host that cannot is
-//! lost when the certificate ends.
+//! reach; so are the shadows in which the agents of other things report. And whatever a policy says, a connector renews
+//! its own certificate, and hears about it: a host that cannot is lost when the certificate ends.
 
 use super::{Action, Decision, application, decide, is_about_certificates_of, is_evidence_of_another, may};
 use crate::bridge::Shared;

@@ -145,15 +145,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         &self.member.link
     }
 
-    /// Says the last word and begins to close; the first reason counts.
+    /// Says the last word and begins to close; the first reason counts. For everybody else it is over now: only the
+    /// client's hanging up is waited for.
     pub(super) fn close(&mut self, end: End) {
         if self.closing.is_none() {
             if let (Version::V5, Some(code)) = (self.version, end.code()) {
                 encode::disconnect(&mut self.output, code);
             }
             self.closing = Some(Closing { end, deadline: Instant::now() + CLOSE_DEADLINE, said: false });
-            self.member.ends(end);
-            self.link().end(end);
+            self.member.end(end);
         }
     }
 
@@ -514,7 +514,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Connection<S> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<End> {
         let this = self.get_mut();
         let end = ready!(this.poll_run(context));
-        this.member.ends(end);
+        this.member.end(end);
         Poll::Ready(end)
     }
 }

@@ -1,4 +1,5 @@
-//! Being connected: begun at CONNACK, ended exactly once, however the connection's task ends.
+//! Being connected: begun at CONNACK, ended exactly once, however the connection's task ends; and before the client has
+//! hung up, if the server ends it.
 
 use super::connect::Connect;
 use super::end::End;
@@ -15,14 +16,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tracing::info;
 
-/// A connection that is let in. Dropping it tells everybody that it is over.
+/// A connection that is let in. Ending or dropping it tells everybody that it is over.
 pub(crate) struct Membership {
     pub(crate) shared: Arc<Shared>,
     pub(crate) link: Arc<Link>,
     /// The client has its former session again.
     pub(crate) resumed: bool,
     will: Option<Box<Will>>,
-    end: End,
+    over: bool,
 }
 
 impl Membership {
@@ -32,8 +33,7 @@ impl Membership {
         shared.counters.sessions.fetch_add(1, Ordering::Relaxed);
         // From here on the drop below undoes it.
         let will = connect.will.take();
-        let mut member =
-            Self { shared: shared.clone(), link: link.clone(), resumed: false, will, end: End::ConnectionLost };
+        let mut member = Self { shared: shared.clone(), link: link.clone(), resumed: false, will, over: false };
         if let Some(old) = old {
             member.resumed = !connect.clean && kept::resume(shared, &old, link, connect.version);
             kept::discard(shared, &old);
@@ -50,15 +50,38 @@ impl Membership {
         Ok(member)
     }
 
-    /// Says why it will be over.
-    pub(crate) fn ends(&mut self, end: End) {
-        self.end = end;
+    /// Frees its place, tells everybody that it is over, and says the will. Only the first end counts.
+    pub(crate) fn end(&mut self, end: End) {
+        if std::mem::replace(&mut self.over, true) {
+            return;
+        }
+        // Nothing is delivered to it from here on, and whoever waits for room in its queue gives up.
+        self.link.end(end);
+        if !end.says_will() {
+            self.will = None;
+        }
+        self.part(end);
+        self.shared.counters.sessions.fetch_sub(1, Ordering::Relaxed);
+        presence::disconnected(&self.shared, &self.link, end);
+        if let Some(will) = self.will.take() {
+            will.publish(&self.shared, &self.link);
+        }
+        if let Some(Ok(Submitted::Full(queued))) = self.change(LinkState::Down)
+            && tokio::runtime::Handle::try_current().is_ok()
+        {
+            self.shared.swarm.spawn(async move {
+                // The service has stopped: nobody is left to be told.
+                let _ = queued.await;
+            });
+        }
+        let caller = &self.link.caller;
+        info!(identity = %caller.identity, client = %caller.client_id, ?end, "disconnected");
     }
 
     /// Lets the session wait for its client if it is kept, or ends it. What is left of the will is said now.
-    fn part(&mut self) {
+    fn part(&mut self, end: End) {
         let delay = self.will.as_ref().map(|will| will.delay);
-        if self.end.keeps_session()
+        if end.keeps_session()
             && let Some(life) = self.link.retire(&mut self.will)
             && kept::park(&self.shared, &self.link, life, delay)
         {
@@ -83,26 +106,6 @@ impl Membership {
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        // Nothing is delivered to it from here on, and whoever waits for room in its queue gives up.
-        self.link.end(self.end);
-        if !self.end.says_will() {
-            self.will = None;
-        }
-        self.part();
-        self.shared.counters.sessions.fetch_sub(1, Ordering::Relaxed);
-        presence::disconnected(&self.shared, &self.link, self.end);
-        if let Some(will) = self.will.take() {
-            will.publish(&self.shared, &self.link);
-        }
-        if let Some(Ok(Submitted::Full(queued))) = self.change(LinkState::Down)
-            && tokio::runtime::Handle::try_current().is_ok()
-        {
-            self.shared.swarm.spawn(async move {
-                // The service has stopped: nobody is left to be told.
-                let _ = queued.await;
-            });
-        }
-        let caller = &self.link.caller;
-        info!(identity = %caller.identity, client = %caller.client_id, end = ?self.end, "disconnected");
+        self.end(End::ConnectionLost);
     }
 }

@@ -29,6 +29,28 @@ async fn waits(stage: &Stage, sessions: u64) {
 }
 
 #[tokio::test]
+async fn a_client_that_does_not_hang_up_holds_no_place_and_no_will_back() {
+    let stage = Stage::new().await;
+    let mut watcher = Raw::plain(&stage, Observer, "o", "w", 5).await;
+    assert_eq!(watcher.subscribe("$aws/events/presence/disconnected/+", 1).await, 1);
+    let mut full = Vec::new();
+    for id in ["a", "b", "c", "d"] {
+        let hello = Hello::new(5).with_will("app/t1/gone", "gone");
+        full.push(Raw::connect(&stage, Connector, "t1", id, &hello).await.0);
+    }
+    let (_, fifth) = Raw::greet(&stage, Connector, "t1", "e", &Hello::new(5)).await;
+    assert_eq!(fifth.code, 0x97, "four at a time");
+    // The server ends it; its socket stays open, and nobody waits for that.
+    full[0].send(0x34, b"\0\x01t\0\x01\0").await;
+    assert_eq!(full[0].next().await, Some((0xe0, vec![0x9b, 0])));
+    let counters = stage.bridge.counters();
+    assert_eq!((counters.sessions, counters.wills), (4, 1), "the observer and three of the four");
+    assert!(watcher.payload().await.contains("CLIENT_ERROR"));
+    Raw::plain(&stage, Connector, "t1", "e", 5).await.silent().await;
+    assert_eq!(full.len(), 4);
+}
+
+#[tokio::test]
 async fn b7_a_session_comes_back_with_its_subscriptions_and_what_waited() {
     for version in [4, 5] {
         let stage = Stage::new().await;
