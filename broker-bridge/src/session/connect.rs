@@ -12,9 +12,9 @@ use super::will::Will;
 use crate::settings::MqttSettings;
 use bytes::Bytes;
 use mqtt_protocol_core::mqtt::packet::{
-    AssignedClientIdentifier, MaximumPacketSize, MaximumQos, Property, Qos as MqttQos, ReceiveMaximum, RetainAvailable,
-    ServerKeepAlive, SessionExpiryInterval, SharedSubscriptionAvailable, SubscriptionIdentifierAvailable,
-    TopicAliasMaximum, WildcardSubscriptionAvailable, v3_1_1, v5_0,
+    AssignedClientIdentifier, MaximumPacketSize, MaximumQos, Properties, PropertiesParse, Property, Qos as MqttQos,
+    ReceiveMaximum, RetainAvailable, ServerKeepAlive, SessionExpiryInterval, SharedSubscriptionAvailable,
+    SubscriptionIdentifierAvailable, TopicAliasMaximum, WildcardSubscriptionAvailable, v3_1_1, v5_0,
 };
 use mqtt_protocol_core::mqtt::result_code::{ConnectReasonCode, ConnectReturnCode, MqttError};
 use muster_bus::Qos;
@@ -60,6 +60,8 @@ pub(crate) struct Refused {
 pub(crate) enum Why {
     /// Not a CONNECT, or not readable as one.
     Malformed,
+    /// A property has a value that cannot be, such as room for no message at all.
+    Protocol,
     /// A version of MQTT that is not spoken here.
     Version,
     ClientId,
@@ -83,6 +85,7 @@ impl Why {
         use ConnectReturnCode as Old;
         match self {
             Self::Malformed => (New::MalformedPacket, None),
+            Self::Protocol => (New::ProtocolError, None),
             Self::Version => (New::UnsupportedProtocolVersion, Some(Old::UnacceptableProtocolVersion)),
             Self::ClientId => (New::ClientIdentifierNotValid, Some(Old::IdentifierRejected)),
             Self::NotAuthorized => (New::NotAuthorized, Some(Old::NotAuthorized)),
@@ -134,10 +137,7 @@ pub(crate) fn read(frame: Frame<'_>, settings: &MqttSettings) -> Result<Connect,
         _ => return Err(silent),
     };
     check_flags(version, frame.body[7])?;
-    let refused = |error| {
-        let why = if error == MqttError::ClientIdentifierNotValid { Why::ClientId } else { Why::Malformed };
-        Refused::new(version, why)
-    };
+    let refused = |error| Refused::new(version, unreadable(version, frame.body, error));
     match version {
         Version::V3 => {
             let (packet, read) = v3_1_1::Connect::parse(frame.body).map_err(refused)?;
@@ -201,6 +201,22 @@ pub(crate) fn read(frame: Frame<'_>, settings: &MqttSettings) -> Result<Connect,
             }
             Ok(connect)
         }
+    }
+}
+
+/// Why the parser refused it. It says the same of a value that cannot be and of a property that has no place in CONNECT;
+/// for the standard only the first is a protocol error.
+fn unreadable(version: Version, body: &[u8], error: MqttError) -> Why {
+    // After the name of the protocol, its version, the flags and the keep-alive.
+    let properties = || body.get(10..).map(Properties::parse);
+    match error {
+        MqttError::ClientIdentifierNotValid => Why::ClientId,
+        MqttError::ProtocolError
+            if version == Version::V5 && matches!(properties(), Some(Err(MqttError::ProtocolError))) =>
+        {
+            Why::Protocol
+        }
+        _ => Why::Malformed,
     }
 }
 
@@ -353,6 +369,8 @@ mod tests {
         assert_eq!(reads(&packet(5, 0x14, 60, &[], b"c")), Err(Why::WillQos));
         assert_eq!(reads(&packet(5, 2, 60, &[0x15, 0, 1, b'x'], b"c")), Err(Why::Authentication));
         assert_eq!(reads(&packet(5, 2, 60, &[0x23, 0, 1], b"c")), Err(Why::Malformed), "a PUBLISH property");
+        assert_eq!(reads(&packet(5, 2, 60, &[0x21, 0, 0], b"c")), Err(Why::Protocol), "no room for a message");
+        assert_eq!(reads(&packet(5, 2, 60, &[0x27, 0, 0, 0, 0], b"c")), Err(Why::Protocol), "no room for a packet");
         assert_eq!(reads(&packet(3, 2, 60, &[], b"c")), Err(Why::Version));
         assert_eq!(reads(&packet(6, 2, 60, &[], b"c")), Err(Why::Version));
         assert_eq!(reads(b"\0\x06MQIsdp\x03\x02\0\x3c\0\x01c"), Err(Why::Version));

@@ -7,10 +7,13 @@ use super::end::{End, Violation};
 use super::frame::Frame;
 use super::link::Granted;
 use bytes::Bytes;
-use mqtt_protocol_core::mqtt::packet::{Property, Qos as MqttQos, RetainHandling, SubEntry, v3_1_1, v5_0};
+use mqtt_protocol_core::mqtt::packet::{
+    Properties as Properties5, PropertiesParse, Property, Qos as MqttQos, RetainHandling, SubEntry, v3_1_1, v5_0,
+};
 use mqtt_protocol_core::mqtt::result_code::{DisconnectReasonCode as Code, MqttError};
 use muster_bus::{Properties, Qos};
 use muster_wire::limits::{MESSAGE_EXPIRY_MAX, PAYLOAD_BYTES_MAX};
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -198,27 +201,33 @@ fn acknowledged(version: Version, body: &[u8]) -> Result<u16, End> {
 }
 
 fn subscribe(version: Version, body: &[u8]) -> Result<Incoming, End> {
+    let (body, properties) = filters_alone(version, body)?;
+    if properties.iter().any(|prop| matches!(prop, Property::SubscriptionIdentifier(_))) {
+        return Err(violation(Code::SubscriptionIdentifiersNotSupported, "subscription id"));
+    }
     // A filter without its option byte, or an option that no version knows, fails in the parser.
-    let (packet_id, entries) = match version {
-        Version::V3 => {
-            let (packet, read) = v3_1_1::Subscribe::parse(body).map_err(broken)?;
-            whole(read, body)?;
-            (packet.packet_id(), packet.entries().clone())
-        }
-        Version::V5 => {
-            let (packet, read) = v5_0::Subscribe::parse(body).map_err(broken)?;
-            whole(read, body)?;
-            if packet.props().iter().any(|prop| matches!(prop, Property::SubscriptionIdentifier(_))) {
-                return Err(violation(Code::SubscriptionIdentifiersNotSupported, "subscription id"));
-            }
-            (packet.packet_id(), packet.entries().clone())
-        }
-    };
-    if entries.is_empty() {
+    let (packet, read) = v3_1_1::Subscribe::parse(&body).map_err(broken)?;
+    whole(read, &body)?;
+    if packet.entries().is_empty() {
         return Err(violation(Code::ProtocolError, "SUBSCRIBE without a filter"));
     }
-    let wishes = entries.iter().map(wish).collect();
-    Ok(Incoming::Subscribe { packet_id: some_id(packet_id)?, wishes })
+    let wishes = packet.entries().iter().map(wish).collect();
+    Ok(Incoming::Subscribe { packet_id: some_id(packet.packet_id())?, wishes })
+}
+
+/// A SUBSCRIBE or UNSUBSCRIBE without its properties: what MQTT 3.1.1 has. The parser of MQTT 5 would end the connection
+/// for the name of a group that cannot be, where every other bad filter is answered.
+fn filters_alone(version: Version, body: &[u8]) -> Result<(Cow<'_, [u8]>, Properties5), End> {
+    if version == Version::V3 {
+        return Ok((body.into(), Properties5::new()));
+    }
+    let (id, rest) = body.split_at_checked(2).ok_or_else(|| violation(Code::MalformedPacket, "packet id"))?;
+    let (properties, read) = Properties5::parse(rest).map_err(broken)?;
+    let fits = |prop: &Property| matches!(prop, Property::SubscriptionIdentifier(_) | Property::UserProperty(_));
+    if !properties.iter().all(fits) {
+        return Err(violation(Code::ProtocolError, "property"));
+    }
+    Ok(([id, &rest[read..]].concat().into(), properties))
 }
 
 fn wish(entry: &SubEntry) -> Wish {
@@ -237,23 +246,17 @@ fn wish(entry: &SubEntry) -> Wish {
 }
 
 fn unsubscribe(version: Version, body: &[u8]) -> Result<Incoming, End> {
-    let (packet_id, entries) = match version {
-        Version::V3 => {
-            let (packet, read) = v3_1_1::Unsubscribe::parse(body).map_err(broken)?;
-            whole(read, body)?;
-            (packet.packet_id(), packet.entries().clone())
-        }
-        Version::V5 => {
-            let (packet, read) = v5_0::Unsubscribe::parse(body).map_err(broken)?;
-            whole(read, body)?;
-            (packet.packet_id(), packet.entries().clone())
-        }
-    };
-    if entries.is_empty() {
+    let (body, properties) = filters_alone(version, body)?;
+    if properties.iter().any(|prop| matches!(prop, Property::SubscriptionIdentifier(_))) {
+        return Err(violation(Code::ProtocolError, "subscription id"));
+    }
+    let (packet, read) = v3_1_1::Unsubscribe::parse(&body).map_err(broken)?;
+    whole(read, &body)?;
+    if packet.entries().is_empty() {
         return Err(violation(Code::ProtocolError, "UNSUBSCRIBE without a filter"));
     }
-    let filters = entries.iter().map(|entry| entry.as_str().into()).collect();
-    Ok(Incoming::Unsubscribe { packet_id: some_id(packet_id)?, filters })
+    let filters = packet.entries().iter().map(|entry| entry.as_str().into()).collect();
+    Ok(Incoming::Unsubscribe { packet_id: some_id(packet.packet_id())?, filters })
 }
 
 fn goodbye(version: Version, body: &[u8]) -> Result<Incoming, End> {
@@ -315,6 +318,9 @@ mod tests {
         refused(V5, 0x30, b"\0\x01t\x04\x08\0\x01+", 0x82); // wildcard in a response topic
         refused(V5, 0x30, b"\0\x01t\x02\x0b\x01", 0x82); // subscription id
         refused(V5, 0x82, b"\0\x01\x02\x0b\x01\0\x01t\0", 0xa1); // subscription id
+        refused(V5, 0x82, b"\0\x01\x02\x01\x01\0\x01t\0", 0x82); // a property of PUBLISH
+        refused(V5, 0xa2, b"\0\x01\x02\x0b\x01\0\x01t", 0x82); // subscription id
+        refused(V5, 0x82, b"\0\x01\x09\0\x01t\0", 0x81); // properties longer than the packet
         refused(V3, 0x80, b"\0\x01\0\x01t\0", 0x81); // flags of SUBSCRIBE
         refused(V3, 0x82, b"\0\x01", 0x82); // no filter
         refused(V5, 0xa2, b"\0\x01\0", 0x82); // no filter

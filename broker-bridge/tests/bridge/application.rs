@@ -418,6 +418,19 @@ async fn b6_views_and_events_are_shared_too() {
 }
 
 #[tokio::test]
+async fn a_bad_filter_is_answered_and_ends_nothing() {
+    let stage = Stage::new().await;
+    for (version, code) in [(4, 0x80), (5, 0x8f)] {
+        let mut device = Raw::plain(&stage, Connector, "t1", "c", version).await;
+        for filter in ["$share//x", "$share/g", "$share/g/", "$share/g+/x", "$share/#/x", "app/t1/#/x", "app/t1/x+"] {
+            assert_eq!(device.subscribe(filter, 1).await, code, "{filter}");
+            device.unsubscribe(filter).await;
+        }
+        assert_eq!(device.subscribe("$share/g/app/t1/#", 1).await, 1);
+    }
+}
+
+#[tokio::test]
 async fn requests_are_seen_by_who_subscribed_to_their_topic() {
     let mut stage = Stage::new().await;
     let mut sibling = Raw::plain(&stage, Connector, "t1", "sibling", 5).await;
