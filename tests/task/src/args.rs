@@ -26,7 +26,7 @@ usage: cargo demo [--] [ARGS of `muster demo`]
        cargo verify [--only STEP]... [--fuzz-seconds N]
 
 Each fuzz target runs for N seconds (10).
-`cargo verify` runs, in this order: fmt clippy build faults packages python test doc shell windows fuzz";
+`cargo verify` runs, in this order: fmt clippy build faults packages python node test doc shell windows fuzz";
 
 /// Reads the words after the program name. A `--` between the task and its arguments is dropped,
 /// so that `cargo demo -- --once` and `cargo demo --once` mean the same.

@@ -1,6 +1,7 @@
 //! `verify`: every check of the project in order, each named and timed; the first failure ends the run.
 
 mod fuzz;
+mod node;
 mod packages;
 mod python;
 mod report;
@@ -34,6 +35,8 @@ enum Action {
     Packages,
     /// A Python environment with the foreign clients of the tests, where there is a Python.
     Python,
+    /// MQTT.js for the tests, where there is a Node.
+    Node,
     /// shellcheck on every shell script, where it is installed.
     Shellcheck,
     /// A check for Windows, where the packages for it are installed and it was asked for.
@@ -65,6 +68,7 @@ pub const STEPS: &[Step] = &[
     },
     Step { name: "packages", claim: "the programs that the tests drive are there", actions: &[Action::Packages] },
     Step { name: "python", claim: "the foreign clients of the tests are there", actions: &[Action::Python] },
+    Step { name: "node", claim: "the foreign client for Node is there", actions: &[Action::Node] },
     Step {
         name: "test",
         claim: "unit, property and end-to-end tests pass",
@@ -132,6 +136,7 @@ fn run_step(tree: &Tree, step: &Step, asked: bool, fuzz_seconds: u32) -> Result<
             Action::Keep { binary, name } => keep(tree, binary, name)?,
             Action::Packages => outcome = packages::prepare()?,
             Action::Python => outcome = python::prepare(tree)?,
+            Action::Node => outcome = node::prepare(tree)?,
             Action::Shellcheck => outcome = shell::check(tree.root())?,
             Action::Windows => outcome = windows::check(tree, asked)?,
             Action::Fuzz => outcome = fuzz::run(tree, fuzz_seconds)?,
@@ -180,6 +185,14 @@ fn by_hand(tree: &Tree, action: &Action) -> String {
             let folder = tree.target().join("python");
             let folder = folder.display();
             format!("python3 -m venv '{folder}' && '{folder}/bin/python' -m pip install -r {}", python::REQUIREMENTS)
+        }
+        Action::Node => {
+            let folder = tree.target().join("node");
+            let (folder, source) = (folder.display(), node::SOURCE);
+            format!(
+                "mkdir -p '{folder}' && cp {source}/package*.json '{folder}' && npm --prefix '{folder}' {}",
+                node::ARGUMENTS
+            )
         }
         Action::Shellcheck => format!("shellcheck {}", shell::PATTERNS),
         Action::Windows => {

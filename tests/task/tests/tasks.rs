@@ -115,6 +115,7 @@ fn verify_runs_every_step_in_order() {
     }
     assert!(summary.contains("skipped: there is no shell script"));
     assert!(summary.contains("skipped: there is no tests/aws/requirements.txt"));
+    assert!(summary.contains("skipped: there is no tests/js"));
     assert!(summary.contains("skipped: there is no tests/fuzz"));
     assert!(summary.contains("\ntotal "));
 }
@@ -220,5 +221,56 @@ fn a_pip_that_fails_fails_the_step_and_leaves_nothing_that_looks_whole() {
         assert_eq!(output.status.code(), Some(1), "{stderr}");
         assert!(stderr.contains("pip cannot install tests/aws/requirements.txt"), "{stderr}");
         assert!(stderr.contains("/python/bin/python' -m pip install -r tests/aws/requirements.txt"), "{stderr}");
+    }
+}
+
+/// `verify --only node` on a machine whose only other programs are stand-ins for these.
+fn verify_node(bench: &Bench, installed: &[&str], lock: &str) -> Output {
+    let (programs, source) = (bench.dir.join("programs"), bench.dir.join("source/tests/js"));
+    for folder in [&programs, &source] {
+        fs::create_dir_all(folder).unwrap();
+    }
+    fs::write(source.join("package.json"), "{}").unwrap();
+    fs::write(source.join("package-lock.json"), lock).unwrap();
+    for name in installed.iter().map(|name| programs.join(name)).filter(|path| !path.exists()) {
+        std::os::unix::fs::symlink(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fake-node.sh"), name).unwrap();
+    }
+    bench.command(&["verify", "--only", "node"]).env("PATH", &programs).output().unwrap()
+}
+
+#[test]
+fn without_node_or_npm_the_step_is_skipped_and_says_what_is_missing() {
+    for (name, installed, missing) in [("no_node", &[][..], "node"), ("no_npm", &["node"][..], "npm")] {
+        let bench = Bench::new(name);
+        let output = verify_node(&bench, installed, "{}");
+        let stdout = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{stdout}");
+        assert!(stdout.contains(&format!("skipped: no {missing}; the tests with MQTT.js are skipped")), "{stdout}");
+    }
+}
+
+#[test]
+fn the_packages_for_node_are_installed_once_for_each_lock_file() {
+    let bench = Bench::new("node");
+    let asked = ["node --version", "npm --version"];
+    let install = "npm ci --ignore-scripts --no-audit --no-fund --loglevel error";
+    for (lock, last) in [("1", install), ("1", "node -e require('mqtt')"), ("2", install)] {
+        let _ = fs::remove_file(bench.dir.join("calls"));
+        let output = verify_node(&bench, &["node", "npm"], lock);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        assert_eq!(bench.calls(), [asked[0], asked[1], last]);
+        assert_eq!(fs::read_to_string(bench.dir.join("node/package-lock.json")).unwrap(), lock);
+    }
+}
+
+#[test]
+fn an_npm_that_fails_fails_the_step_and_leaves_nothing_that_looks_whole() {
+    let bench = Bench::new("npm_fails").failing_at("npm ci");
+    for _ in 0..2 {
+        let output = verify_node(&bench, &["node", "npm"], "{}");
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains("npm cannot install what tests/js/package-lock.json names"), "{stderr}");
+        assert!(stderr.contains("&& cp tests/js/package*.json"), "{stderr}");
     }
 }
