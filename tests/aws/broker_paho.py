@@ -162,12 +162,15 @@ def _(fleet):
     thing = fleet.thing()
     jobs = f"$aws/things/{thing}/jobs"
     with Plain(fleet, thing) as link, Plain(fleet, thing) as sibling:
-        equal(sibling.subscribe(f"{shadow(thing)}/get"), [1])
+        equal(sibling.subscribe(f"{shadow(thing)}/get", f"{jobs}/#"), [1, 1])
         link.subscribe(f"{shadow(thing)}/get/+")
         equal(link.rejected(f"{shadow(thing)}/get", {"clientToken": "t"})["clientToken"], "t")
         equal(sibling.message(f"{shadow(thing)}/get"), {"clientToken": "t"})
         rejected = link.rejected(f"{jobs}/j/nonsense", {"clientToken": "t"})
         equal((rejected["code"], rejected["clientToken"]), ("InvalidTopic", "t"))
+        link.rejected(f"{shadow(thing)}/get", {})
+        sibling.message(f"{shadow(thing)}/get")
+        equal([message.topic for message in sibling.messages.left()], [], "what is no request is passed on to nobody")
 
 
 @check("B3 a second connection with the same client id ends the first")

@@ -165,6 +165,15 @@ def endpoint(fleet):
     control = Key(fleet, "observer").client(fleet, "iot")
     found = control.describe_endpoint(endpointType="iot:Data-ATS")["endpointAddress"]
     equal(found, f"{fleet.host}:{fleet.port}")
+    # The rest of the control plane is `muster`.
+    refused = (control.list_jobs, {}), (control.create_job, {"jobId": "j", "targets": ["arn:x"], "document": "{}"})
+    for call, arguments in refused:
+        try:
+            answer = call(**arguments)
+        except botocore.exceptions.ClientError as error:
+            equal(error.response["ResponseMetadata"]["HTTPStatusCode"], 404, str(error))
+        else:
+            raise AssertionError(f"not refused: {answer}")
 
 
 @check("connections: looked at, sent to, ended")
@@ -212,6 +221,12 @@ def connections(fleet):
             data.delete_connection(clientId=link.client_id, preventWillMessage=prevented)
             link.lost()
         equal(witness.messages.take("a will").payload, b"False")
+    # Two things with one client id: none of them is meant.
+    shared = f"shared-{unique()}"
+    with Plain(fleet, thing, client_id=shared) as one, Plain(fleet, fleet.thing(), client_id=shared) as other:
+        fails("InvalidRequestException", 400, data.get_connection, clientId=shared)
+        fails("InvalidRequestException", 400, data.delete_connection, clientId=shared)
+        equal(one.ended.left() + other.ended.left(), [])
     observer = Key(fleet, "observer").client(fleet, "iot-data")
     with Plain(fleet, thing) as link:
         observer.get_connection(clientId=link.client_id)

@@ -80,6 +80,8 @@ def _(device):
     end, registered = device.register(created["certificateOwnershipToken"], unique())
     equal(end, "accepted")
     thing = registered["thingName"]
+    known = json.loads(device.fleet.muster("connector", "show", thing, "--json"))["certificates"][0]
+    equal(round((known["not_after"] - known["issued_at"]) / 86_400_000), 365, "days of its life")
     with Plain(device.fleet, certificate) as link:
         equal(link.subscribe(f"$aws/things/{thing}/shadow/update/+"), [1])
         link.accepted(f"$aws/things/{thing}/shadow/update", {"state": {"reported": {"a": 1}}})

@@ -202,6 +202,27 @@ check("B8 B9 what MQTT 5 says beside the payload reaches MQTT 5, and the payload
   }
 });
 
+check("B1 a client of MQTT 5 is told what there is, and what it asks for beside that", async (fleet, open) => {
+  const thing = await fleet.named();
+  const link = await open(thing, { protocolVersion: 5 });
+  const told = link.connack.properties;
+  assert.deepEqual([told.maximumQoS, told.receiveMaximum, told.topicAliasMaximum, told.retainAvailable], [1, 100, 8, true]);
+  assert.deepEqual([told.wildcardSubscriptionAvailable, told.sharedSubscriptionAvailable], [true, true]);
+  assert.equal(told.subscriptionIdentifiersAvailable, false);
+  const codes = {};
+  link.client.on("packetreceive", ({ cmd, granted, reasonCode }) => {
+    codes[cmd] = granted ?? reasonCode;
+  });
+  await link.client.unsubscribeAsync(`app/${thing}/never`);
+  assert.deepEqual(codes.unsuback, [0x11]);
+  for (const topic of [`${shadow(thing)}/name/a b/get`, `$aws/things/${thing}/jobs/a.b/get`]) {
+    await assert.rejects(link.publish(topic, {}), { code: 0x90 });
+  }
+  link.client.subscribe(`app/${thing}/x`, { qos: 1, properties: { subscriptionIdentifier: 3 } }, () => {});
+  await link.lost();
+  assert.equal(codes.disconnect, 0xa1);
+});
+
 check("a client without a certificate is refused, and a server of another authority is not trusted", async (fleet, open) => {
   const thing = await fleet.named();
   for (const web of [false, true]) {
