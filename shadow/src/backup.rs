@@ -10,8 +10,8 @@
 
 use crate::records::{
     AccessKey, Certificate, CertificateState, Connector, KeyRevoked, Lifecycle, Numbering, Record, StoredAccessKey,
-    StoredAction, StoredAttachment, StoredCertificate, StoredComponent, StoredConnector, StoredJob, StoredJobJoined,
-    StoredJobRun, StoredJobTemplate, StoredJobThings, StoredNumbering, StoredOwnership, StoredPolicy,
+    StoredAction, StoredAttachment, StoredAuthority, StoredCertificate, StoredComponent, StoredConnector, StoredJob,
+    StoredJobJoined, StoredJobRun, StoredJobTemplate, StoredJobThings, StoredNumbering, StoredOwnership, StoredPolicy,
     StoredProvisioningTemplate, StoredRecovery, StoredRetained, StoredSeen, StoredShadow, StoredStream, StoredTarget,
     StoredToken, StoredWork, key,
 };
@@ -82,6 +82,7 @@ pub fn check_record(key: &[u8], value: &[u8]) -> Result<(), RestoreError> {
             Some("work") => as_one::<StoredWork>(key, value),
             Some("recovery") => as_one::<StoredRecovery>(key, value),
             Some("numbering") => as_one::<StoredNumbering>(key, value),
+            Some("authority") => as_one::<StoredAuthority>(key, value),
             _ => as_one::<serde::de::IgnoredAny>(key, value),
         },
     }?;
@@ -141,8 +142,13 @@ pub fn mend(store: &dyn Store, ledger: Option<&Ledger>, now: Timestamp) -> Resul
     for (key, _) in store.scan_all(key::recoveries().as_bytes())? {
         changes.add(Op::delete(key, Expect::Any))?;
     }
+    // The files of the authority are those of the backup: the next start notes that, in the ledger too.
+    changes.add(Op::delete(key::authority(), Expect::Any))?;
     for (key, value) in ledger.iter().flat_map(|ledger| &ledger.records) {
         check_record(key, value)?;
+        if key.as_slice() == key::authority().as_bytes() {
+            continue;
+        }
         if store.get(key)?.is_some_and(|stored| stored.value == *value) {
             continue;
         }

@@ -19,12 +19,14 @@ use std::net::IpAddr;
 
 use crate::store::{Key, Kind};
 
+mod authority;
 mod job;
 mod policy;
 mod provision;
 mod retained;
 mod stream;
 
+pub use authority::AuthorityMark;
 pub use job::{Job, JobJoined, JobTemplate, JobThings};
 pub use policy::{Attachment, PolicyRecord};
 pub use provision::{Ownership, ProvisioningTemplate};
@@ -454,6 +456,8 @@ versioned! {
     StoredSighting(Sighting),
     /// Where numbers go on, as it is stored.
     StoredNumbering(Numbering),
+    /// Which authority the fleet has, as it is stored.
+    StoredAuthority(AuthorityMark),
 }
 
 impl Record for muster_model::job::Execution {
@@ -567,6 +571,12 @@ pub mod key {
     #[must_use]
     pub fn numbering() -> Key {
         Key::new(Kind::Meta).part("numbering")
+    }
+
+    /// Which authority the fleet has.
+    #[must_use]
+    pub fn authority() -> Key {
+        Key::new(Kind::Meta).part("authority")
     }
 
     /// A job of an operator.

@@ -234,3 +234,65 @@ fn a_damaged_backup_is_found_and_a_fleet_is_not_overwritten_by_mistake() {
     let listed = fleet.muster_json(&["component", "list"]);
     assert_eq!(listed["components"][0]["version"], "1.0", "{listed}");
 }
+
+/// Takes the authority further, as soon as every host is ready for it.
+#[track_caller]
+fn rotate(fleet: &Fleet, phase: &str) {
+    eventually(&format!("the phase {phase} begins"), SOON, || {
+        let output = fleet.muster(&["ca", "rotate", "--phase", phase]);
+        if output.code == Some(0) { Ok(()) } else { Err(output.stderr) }
+    });
+}
+
+#[test]
+fn a_backup_of_a_retired_authority_is_refused_and_the_way_out_works() {
+    let mut fleet = Fleet::start();
+    let mut host = fleet.enrol("alpha");
+    host.run();
+    let is_online = |fleet: &Fleet, host: &Host| {
+        eventually("alpha is online", SOON, || match fleet.connector("alpha") {
+            view if view["link"] == "online" => Ok(()),
+            view => Err(format!("{view}; its log:\n{}", host.log())),
+        });
+    };
+    is_online(&fleet, &host);
+    let backup = |fleet: &Fleet, name: &str| {
+        let file = fleet.root().join(name);
+        fleet.muster(&["backup", text(&file)]).succeeded();
+        file
+    };
+    let verify = |fleet: &Fleet, file: &Path| fleet.muster(&["restore", text(file), "--verify"]);
+    let early = backup(&fleet, "early");
+    verify(&fleet, &early).succeeded();
+    rotate(&fleet, "announced");
+    // Its authority still issues: nothing is lost yet.
+    verify(&fleet, &early).succeeded();
+    let middle = backup(&fleet, "middle");
+    ["trust-both", "switched", "retired"].iter().for_each(|phase| rotate(&fleet, phase));
+    let late = backup(&fleet, "late");
+    let advice = |output: &Output| output.stdout.contains("muster ca rotate --phase switched");
+    assert!(!advice(&verify(&fleet, &late).succeeded()));
+    assert!(advice(&verify(&fleet, &middle).succeeded()));
+    let refused = verify(&fleet, &early).ended_with(LOCAL).explaining("which was replaced by");
+    refused.explaining("trust no other").explaining("Use a backup that was made since");
+    // Without a ledger nobody knows, and a copy that lies elsewhere does.
+    muster(&fleet, &["restore", text(&early), "--verify"]).succeeded();
+    let ledger = fleet.root().join("ledger.copy");
+    fs::copy(fleet.data().join("ledger.log"), &ledger).unwrap();
+    muster(&fleet, &["restore", text(&early), "--verify", "--ledger", text(&ledger)]).ended_with(LOCAL);
+
+    fleet.stop();
+    let untouched = fs::read(fleet.data().join("ca/ca.crt")).unwrap();
+    fleet.muster(&["restore", text(&early), "--force"]).ended_with(LOCAL).explaining("--old-authority");
+    assert_eq!(fs::read(fleet.data().join("ca/ca.crt")).unwrap(), untouched);
+    let restored = fleet.muster(&["restore", text(&early), "--force", "--old-authority", "--json"]).json();
+    let aside = PathBuf::from(restored["moved_aside"].as_str().unwrap());
+    // As it says: the folder of the authority that hosts believe, and certificates of it.
+    fs::remove_dir_all(fleet.data().join("ca")).unwrap();
+    fs::rename(aside.join("ca"), fleet.data().join("ca")).unwrap();
+    fleet.muster(&["cert", "renew", "--as", "admin"]).succeeded();
+    fleet.serve();
+    is_online(&fleet, &host);
+    // The ledger follows: what is backed up now is good.
+    verify(&fleet, &backup(&fleet, "after")).succeeded();
+}

@@ -44,6 +44,9 @@ pub struct RestoreArgs {
     /// The ledger is lost: restore with every connector disabled, to be enabled one by one
     #[arg(long)]
     pub without_ledger: bool,
+    /// Restore although the fleet's authority was replaced after the backup: no host comes back by itself
+    #[arg(long)]
+    pub old_authority: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

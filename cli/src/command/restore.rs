@@ -8,6 +8,7 @@
 //! Until the last step the old folder is untouched; a crash before it leaves a folder `DIR.restoring-…` to be deleted,
 //! a crash between the last two an old folder under its new name.
 
+mod authority;
 mod checks;
 
 use super::Run;
@@ -49,8 +50,17 @@ fn verify(args: &RestoreArgs) -> Result<Output, CliError> {
         tempfile::tempdir().map_err(|error| CliError::local_because("cannot make a folder to unpack in", error))?;
     let unpacked = unpack(&args.file, folder.path(), false)?;
     let checked = check(&unpacked)?;
-    let text = format!("the backup {} is good\n{}", args.file.display(), facts(&unpacked, &checked));
-    Ok(Output::new(&json!({ "backup": unpacked.manifest, "checked": checked }), text))
+    let ledger = match (&args.ledger, &args.data) {
+        (Some(file), _) => Some(read_ledger(file)?),
+        // A ledger that happens to be there counts if it is this fleet's.
+        (None, Some(data)) => Ledger::read(&DataDir::at(data).ledger()).ok(),
+        (None, None) => None,
+    };
+    let before = known_ledger(&unpacked)?;
+    let ledger = ledger.filter(|ledger| before.as_ref().is_none_or(|before| before.id == ledger.id));
+    let advice = authority::check(args, &unpacked, ledger.as_ref())?;
+    let text = format!("the backup {} is good\n{}{advice}", args.file.display(), facts(&unpacked, &checked));
+    Ok(Output::new(&json!({ "backup": unpacked.manifest, "checked": checked, "advice": advice.trim() }), text))
 }
 
 fn restore(args: &RestoreArgs) -> Result<Output, CliError> {
@@ -68,6 +78,7 @@ fn restore(args: &RestoreArgs) -> Result<Output, CliError> {
             args.file.display()
         )));
     }
+    let advice = authority::check(args, &unpacked, ledger.as_ref())?;
     let mended = fill(&unpacked, ledger.as_ref(), now)?;
     let unwritable = |error| CliError::local_because(format!("cannot put the fleet into {}", target.display()), error);
     sync_folders(&unpacked.data).map_err(unwritable)?;
@@ -78,7 +89,7 @@ fn restore(args: &RestoreArgs) -> Result<Output, CliError> {
     fs::rename(&unpacked.data, target).map_err(unwritable)?;
     File::open(above(target)).and_then(|folder| folder.sync_all()).map_err(unwritable)?;
     let text = format!(
-        "restored fleet {} into {}\n{}{}",
+        "restored fleet {} into {}\n{}{}{advice}",
         unpacked.manifest.fleet,
         target.display(),
         facts(&unpacked, &checked),
@@ -88,7 +99,7 @@ fn restore(args: &RestoreArgs) -> Result<Output, CliError> {
         "data": target, "backup": unpacked.manifest, "checked": checked, "moved_aside": aside,
         "tokens_dropped": mended.tokens, "certificates_from_ledger": mended.certificates,
         "connectors_from_ledger": mended.connectors, "connectors_disabled": mended.disabled, "access_keys_changed": mended.keys,
-        "claims_revoked": mended.claims,
+        "claims_revoked": mended.claims, "advice": advice.trim(),
     });
     Ok(Output::new(&value, text))
 }
@@ -151,8 +162,11 @@ fn ledger(args: &RestoreArgs, target: &Path, old: bool) -> Result<Option<Ledger>
             ));
         }
     };
-    Ledger::read(&path)
-        .map(Some)
+    read_ledger(&path).map(Some)
+}
+
+fn read_ledger(path: &Path) -> Result<Ledger, CliError> {
+    Ledger::read(path)
         .map_err(|error| CliError::local_because(format!("cannot use the ledger {}", path.display()), error))
 }
 

@@ -1,9 +1,9 @@
 //! Who may come in, in a file beside the store that a restore of an older store cannot undo: every record of a
-//! certificate, of a connector and of an access key.
+//! certificate, of a connector and of an access key; and which authority the fleet has.
 //!
 //! ```text
 //! "muster-ledger-1\n"  id (32 hexadecimal digits)  "\n"      the id is drawn once for a fleet
-//! entries as in [`super::dump`], without its end             only puts of certificates, connectors and access keys
+//! entries as in [`super::dump`], without its end             only puts of what is said above
 //! ```
 //!
 //! The entry is on the disk before the store takes the change: whatever was revoked, the ledger knows it. After a crash
@@ -16,7 +16,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::dump::{self, DumpError};
-use super::{ApplyFuture, Change, Key, Kind, Op, SnapshotVisit, Store, StoreError, Stored, Visit};
+use super::{ApplyFuture, Change, Key, Kind, Op, SnapshotVisit, Store, StoreError, Stored, Visit, codec};
+use crate::records::{AuthorityMark, StoredAuthority, key};
 
 /// Begin of every ledger.
 const MAGIC: &str = "muster-ledger-1\n";
@@ -32,7 +33,7 @@ const LEDGER_BYTES_MAX: u64 = 64 * 1024 * 1024;
 pub struct Ledger {
     /// The fleet's ledger, whatever its age.
     pub id: String,
-    /// The latest record of each certificate, connector and access key, by its key in the store.
+    /// The latest record of each certificate, connector and access key and of the authority, by its key in the store.
     pub records: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Entries read, older ones included.
     pub entries: u64,
@@ -41,6 +42,14 @@ pub struct Ledger {
 }
 
 impl Ledger {
+    /// Which authority the fleet had last; `None` in a ledger of an earlier version, or when it is not readable.
+    #[must_use]
+    pub fn authority(&self) -> Option<AuthorityMark> {
+        let key = key::authority();
+        let value = self.records.get(key.as_bytes())?;
+        codec::decode::<StoredAuthority>(key.as_bytes(), value).ok().map(AuthorityMark::from)
+    }
+
     /// Reads a ledger. An entry that was cut off at the end was never acknowledged and does not count.
     ///
     /// Errors: [`DumpError`].
@@ -105,6 +114,10 @@ impl<S: Store> Ledgered<S> {
                     let entries = inner.scan_all(Key::new(kind).as_bytes())?;
                     records.extend(entries.into_iter().map(|(key, stored)| (key, stored.value.to_vec())));
                 }
+                let authority = key::authority();
+                if let Some(stored) = inner.get(authority.as_bytes())? {
+                    records.insert(authority.into(), stored.value.to_vec());
+                }
                 write_anew(path, fresh_id, &records)
             }
         };
@@ -117,7 +130,7 @@ impl<S: Store> Ledgered<S> {
     }
 
     fn note(&self, ops: &[Op]) -> std::io::Result<()> {
-        let noted = NOTED.map(Key::new);
+        let noted = [NOTED.map(Key::new).as_slice(), &[key::authority()]].concat();
         let mut text = Vec::new();
         for op in ops.iter().filter(|op| noted.iter().any(|prefix| op.key.starts_with(prefix.as_bytes()))) {
             if let Change::Put(value) = &op.change {

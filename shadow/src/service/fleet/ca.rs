@@ -4,7 +4,8 @@
 //! connector asks whom to trust when it connects and now and then, so one that was off, or missed the hint, catches up.
 
 use super::{FleetWorker, ROOM_BYTES, Refused, refuse};
-use crate::records::{CertificateState, Connector};
+use crate::records::{AuthorityMark, CertificateState, Connector, key};
+use crate::service::ServiceError;
 use muster_bus::{Deliveries, Message};
 use muster_certs::VaultError;
 use muster_wire::admin::{
@@ -66,9 +67,28 @@ impl FleetWorker {
             }
         };
         info!(phase = %rotation.phase, %by, from = rotation.from, to = rotation.to, "the authority is being replaced");
+        if let Err(error) = self.note_authority() {
+            // The vault leads; the next start notes it.
+            self.shared.report("note the authority", &error);
+        }
         (self.shared.config.on_trust_change)();
         self.tell_everybody();
         Ok(self.ca_status(&ShowCa {}))
+    }
+
+    /// Notes where the vault is, so that the ledger knows it.
+    pub(super) fn note_authority(&self) -> Result<(), ServiceError> {
+        let vault = &self.shared.config.vault;
+        let rotation = vault.rotation();
+        let mark = AuthorityMark {
+            issues: vault.active().id().unwrap_or_default(),
+            phase: rotation.as_ref().map(|rotation| rotation.phase),
+            since: rotation.map(|rotation| Timestamp::from_seconds(rotation.since)),
+        };
+        self.commit(|batch| match batch.get::<AuthorityMark>(&key::authority())? {
+            Some(noted) if noted == mark => Ok(()),
+            _ => batch.put(&key::authority(), &mark),
+        })
     }
 
     /// Connectors that count in a rotation: enrolled and not removed. A disabled one may come back.

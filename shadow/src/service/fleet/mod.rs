@@ -120,6 +120,9 @@ impl FleetWorker {
 
     /// The thread's whole life: it ends when the bus is stopped.
     pub(super) fn run(self, mut inbox: mpsc::Receiver<Inbound>) {
+        if let Err(error) = self.note_authority() {
+            self.shared.report("note the authority", &error);
+        }
         if let Err(error) = self.finish_certificates() {
             self.shared.report("finish the renewals of the last run", &error);
         }
