@@ -1,10 +1,12 @@
 //! Rules about the tree itself, read from its manifests and sources: which crate may know which, where topics are
-//! spelled, what may not stay in a source file, which rows of the conformance checklist have tests. Each rule is a
-//! function from what was read to a list of complaints.
+//! spelled, what may not stay in a source file, which rows of the conformance checklist and of docs/compatibility.md have
+//! tests. Each rule is a function from what was read to a list of complaints.
 #![allow(clippy::unwrap_used, reason = "a test that cannot read the tree should stop")]
 
 #[path = "tidy/checklist.rs"]
 mod checklist;
+#[path = "tidy/compatibility.rs"]
+mod compatibility;
 #[path = "tidy/source.rs"]
 mod source;
 #[path = "tidy/workspace.rs"]
@@ -141,6 +143,17 @@ fn every_row_of_the_checklist_is_the_name_of_a_test() {
     let mut named = checklist::in_python(&ROOT.join("tests/aws"));
     named.extend(SOURCES.iter().flat_map(checklist::in_rust));
     none(checklist::missing(&named));
+}
+
+#[test]
+fn every_row_beside_aws_names_what_shows_it() {
+    let suites = SOURCES.iter().filter_map(|source| source.path.strip_prefix("tests/tests/")?.strip_suffix(".rs"));
+    let known = compatibility::Known {
+        tests: SOURCES.iter().flat_map(compatibility::tests_of).collect(),
+        suites: suites.map(str::to_owned).chain(CRATES.iter().map(|one| one.dir.clone())).collect(),
+    };
+    let text = std::fs::read_to_string(ROOT.join("docs/compatibility.md")).unwrap();
+    none(compatibility::complaints(&text, &known, &ROOT));
 }
 
 fn wrong_arrows(crates: &[Crate]) -> Vec<String> {
