@@ -2,7 +2,7 @@
 //!
 //! | role | publish | subscribe |
 //! |---|---|---|
-//! | connector | requests about shadow, jobs, streams and certificate, and telemetry, of its own thing | shadow, jobs, streams and certificate of its own thing |
+//! | connector | requests about shadow, jobs, streams and certificate, telemetry and metrics, of its own thing | shadow, jobs, streams, metrics, tunnels and certificate of its own thing |
 //! | observer | nothing | `muster/view/…`, `$aws/events/…`, the shadow topics of any thing |
 //! | operator | `muster/op/{verb}` | what an observer may, and `muster/reply/{own client id}/…` |
 //! | claim | the requests of fleet provisioning, RegisterThing with its own template only | the answers to them |
@@ -127,7 +127,8 @@ fn within_thing(filter: &str, name: &str) -> bool {
     }
     let rest = filter.strip_prefix("$aws/things/").and_then(|rest| rest.strip_prefix(name));
     rest.is_some_and(|rest| {
-        rest == "/#" || ["/shadow/", "/jobs/", "/streams/"].iter().any(|part| rest.starts_with(part))
+        let parts = ["/shadow/", "/jobs/", "/streams/", "/defender/metrics/"];
+        ["/#", "/tunnels/notify"].contains(&rest) || parts.iter().any(|part| rest.starts_with(part))
     })
 }
 
@@ -186,6 +187,9 @@ mod tests {
             ("$aws/things/t1/jobs/get", [true, false, false]),
             ("$aws/things/t1/jobs/$next/get", [true, false, false]),
             ("$aws/things/t1/jobs/j1/update", [true, false, false]),
+            ("$aws/things/t1/defender/metrics/json", [true, false, false]),
+            ("$aws/things/t1/defender/metrics/json/accepted", [false; 3]),
+            ("$aws/things/t1/tunnels/notify", [false; 3]),
             ("muster/things/t1/telemetry/host", [true, false, false]),
             ("muster/things/t1/certificate/renew", [true, false, false]),
             ("muster/things/t1/certificate/trust", [true, false, false]),
@@ -285,6 +289,10 @@ mod tests {
             ("$aws/things/t1/jobs/notify", [true, false, false]),
             ("$aws/things/t1/jobs/$next/get/+", [true, false, false]),
             ("$aws/things/t1/jobs/+/update/+", [true, false, false]),
+            ("$aws/things/t1/tunnels/notify", [true, false, false]),
+            ("$aws/things/t1/tunnels/#", [false; 3]),
+            ("$aws/things/t2/tunnels/notify", [false; 3]),
+            ("$aws/things/t1/defender/metrics/cbor/+", [true, false, false]),
             ("$aws/things/t1/#", [true, false, false]),
             ("$aws/things/t1/+/get/accepted", [false; 3]),
             ("$aws/things/t2/shadow/get/accepted", [false, true, true]),

@@ -207,7 +207,7 @@ impl Sessions {
     fn end_if_refused(&self, link: &Arc<Link>) {
         if let Err(refusal) = self.gate.admits(&link.caller) {
             info!(identity = %link.caller.identity, client = %link.caller.client_id, %refusal, "no longer let in");
-            link.end(End::Kicked);
+            link.end(End::NotLetIn);
             return self.end_waiting(link);
         }
         if let Some(shared) = self.home.get().and_then(Weak::upgrade)

@@ -9,7 +9,9 @@
 //! $aws/things/{thing}/streams/{stream}/{describe|get|description|data|rejected}/{json|cbor}
 //! $aws/certificates/{create|create-from-csr}/{json|cbor}[/{accepted|rejected}]
 //! $aws/provisioning-templates/{template}/provision/{json|cbor}[/{accepted|rejected}]
-//! $aws/events/presence/{connected|disconnected}/{client}
+//! $aws/things/{thing}/defender/metrics/{json|cbor}[/{accepted|rejected}]     $aws/things/{thing}/tunnels/notify
+//! $aws/events/presence/{connected|disconnected|connect_failed}/{client}
+//! $aws/events/subscriptions/{subscribed|unsubscribed}/{client}
 //! $aws/events/{job|jobExecution}/{job}/{event}
 //! muster/things/{thing}/telemetry/{kind}
 //! muster/things/{thing}/certificate/{renew|prove|trust}[/{accepted|rejected}]
@@ -20,8 +22,12 @@
 //! ```
 //! Source: the AWS IoT reserved topics, and the design's "On the wire".
 
+mod elsewhere;
+mod event;
 mod provision;
 
+pub use elsewhere::ElsewhereTopic;
+pub use event::{PresenceEvent, SubscriptionEvent};
 pub(crate) use provision::is_answer_filter;
 pub use provision::{ProvisioningApi, ProvisioningTopic, Voice, provisions};
 
@@ -87,12 +93,26 @@ pub enum Topic {
         /// Everything after `muster/reply/`.
         rest: Box<str>,
     },
-    /// A client came or went.
+    /// A client came or went, or was not let in.
     Presence {
-        /// Which of the two.
+        /// Which of these.
         event: PresenceEvent,
         /// The MQTT client id.
         client: Box<str>,
+    },
+    /// A client began or ceased to listen.
+    Subscriptions {
+        /// Which of the two.
+        event: SubscriptionEvent,
+        /// The MQTT client id.
+        client: Box<str>,
+    },
+    /// Something of a part of AWS IoT that is not here.
+    Elsewhere {
+        /// Who speaks or listens.
+        thing: ThingName,
+        /// What is said.
+        verb: ElsewhereTopic,
     },
     /// A job changed.
     JobEvent {
@@ -286,15 +306,6 @@ pub enum CertificateTopic {
     Notify,
 }
 
-/// A client came or went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum PresenceEvent {
-    /// It came.
-    Connected,
-    /// It went.
-    Disconnected,
-}
-
 /// What dashboards read: JSON, retained where it is a state.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ViewTopic {
@@ -369,13 +380,12 @@ impl Topic {
             parts @ ["$aws", "certificates" | "provisioning-templates", ..] => {
                 ProvisioningTopic::from_parts(parts)?.ok_or_else(unknown)
             }
-            ["$aws", "events", "presence", event, client] if !client.is_empty() => {
-                let event = match *event {
-                    "connected" => PresenceEvent::Connected,
-                    "disconnected" => PresenceEvent::Disconnected,
-                    _ => return Err(unknown()),
-                };
-                Ok(Self::Presence { event, client: (*client).into() })
+            ["$aws", "things", thing, "defender" | "tunnels", ..] => {
+                let verb = ElsewhereTopic::from_parts(&parts.slice()[3..]).ok_or_else(unknown)?;
+                Ok(Self::Elsewhere { thing: ThingName::new(thing)?, verb })
+            }
+            ["$aws", "events", family @ ("presence" | "subscriptions"), event, client] => {
+                event::from_parts(family, event, client).ok_or_else(unknown)
             }
             ["$aws", "events", "job", job, event] if !event.is_empty() => {
                 Ok(Self::JobEvent { job: JobId::new(job)?, event: (*event).into() })
@@ -410,6 +420,7 @@ impl Topic {
             Self::Shadow { thing, .. }
             | Self::Jobs { thing, .. }
             | Self::Stream { thing, .. }
+            | Self::Elsewhere { thing, .. }
             | Self::Telemetry { thing, .. }
             | Self::Certificate { thing, .. } => Some(thing),
             Self::View(ViewTopic::Connector(thing) | ViewTopic::Metrics(thing)) => Some(thing),
@@ -419,6 +430,7 @@ impl Topic {
             | Self::Operator { .. }
             | Self::Reply { .. }
             | Self::Presence { .. }
+            | Self::Subscriptions { .. }
             | Self::JobEvent { .. }
             | Self::JobExecutionEvent { .. } => None,
         }
@@ -442,9 +454,11 @@ impl Topic {
             Self::Stream { verb, .. } => matches!(verb, StreamTopic::Request(_)),
             Self::Certificate { verb, .. } => matches!(verb, CertificateTopic::Request(_)),
             Self::Provisioning(topic) => topic.voice == Voice::Request,
+            Self::Elsewhere { verb, .. } => verb.is_request(),
             Self::Telemetry { .. } | Self::Operator { .. } | Self::Application(_) => true,
             Self::Reply { .. }
             | Self::Presence { .. }
+            | Self::Subscriptions { .. }
             | Self::JobEvent { .. }
             | Self::JobExecutionEvent { .. }
             | Self::View(_) => false,
@@ -471,12 +485,10 @@ impl fmt::Display for Topic {
             Self::Certificate { thing, verb } => write!(f, "muster/things/{thing}/certificate/{verb}"),
             Self::Operator { verb } => write!(f, "muster/op/{verb}"),
             Self::Reply { rest } => write!(f, "muster/reply/{rest}"),
-            Self::Presence { event, client } => {
-                let event = match event {
-                    PresenceEvent::Connected => "connected",
-                    PresenceEvent::Disconnected => "disconnected",
-                };
-                write!(f, "$aws/events/presence/{event}/{client}")
+            Self::Elsewhere { thing, verb } => write!(f, "$aws/things/{thing}/{verb}"),
+            Self::Presence { event, client } => write!(f, "$aws/events/presence/{}/{client}", event.as_str()),
+            Self::Subscriptions { event, client } => {
+                write!(f, "$aws/events/subscriptions/{}/{client}", event.as_str())
             }
             Self::JobEvent { job, event } => write!(f, "$aws/events/job/{job}/{event}"),
             Self::JobExecutionEvent { job, event } => write!(f, "$aws/events/jobExecution/{job}/{event}"),

@@ -634,4 +634,22 @@ fn the_messages_of_the_aws_apis() {
         thing_name: Some("web-1".into()),
     };
     pin("event-presence", &presence);
+    let failed = ConnectFailed {
+        client_id: "web-1".into(),
+        timestamp: 1_800_000_000_000,
+        event_type: "connect_failed".into(),
+        connect_failure_reason: ConnectFailureReason::AuthorizationFailed,
+        principal_identifier: "c".into(),
+        ip_address: "192.0.2.7".into(),
+    };
+    pin("event-connect-failed", &failed);
+    let subscriptions = Subscriptions {
+        client_id: "web-1".into(),
+        timestamp: 1_800_000_000_000,
+        event_type: "subscribed".into(),
+        session_identifier: "5".into(),
+        principal_identifier: "c".into(),
+        topics: vec!["app/web-1/#".into(), "$share/g/app/+/x".into()],
+    };
+    pin("event-subscriptions", &subscriptions);
 }

@@ -12,6 +12,7 @@ use crate::counters::count;
 use crate::http;
 use crate::policy::Decision;
 use crate::policy::named::{self, may_connect};
+use crate::presence;
 use crate::session::connect::{self, Connect, Refused, Why};
 use crate::session::connection::Connection;
 use crate::session::frame::{self, Framed};
@@ -238,6 +239,7 @@ async fn admit(
     let rules = named::rules(shared, &caller);
     let attributes = ConnectAttributes { persistent: !connect.life.is_zero(), will: connect.will.is_some() };
     if may_connect(rules.as_deref(), &caller, attributes) == Decision::Deny {
+        presence::connect_failed(shared, &caller);
         info!(%peer, identity = %caller.identity, client = %client_id, "connect refused by its policies");
         return Err(Why::NotAuthorized);
     }
@@ -246,7 +248,10 @@ async fn admit(
             info!(%peer, identity = %caller.identity, client = %client_id, topic = %will.topic, ?bad, "will refused");
             match bad {
                 BadWill::Topic => Why::WillTopic,
-                BadWill::Denied => Why::WillDenied,
+                BadWill::Denied => {
+                    presence::connect_failed(shared, &caller);
+                    Why::WillDenied
+                }
                 BadWill::Retain => Why::WillRetain,
             }
         })?;

@@ -1,6 +1,7 @@
 //! Who is at the door: the peer's certificate, read once.
 
 use crate::bridge::Shared;
+use crate::presence;
 use muster_bus::Caller;
 use muster_certs::certificate::names;
 use muster_certs::identity::{Identity, IdentityError};
@@ -39,7 +40,7 @@ pub(crate) fn identify(
     let identity = shared.gate.speaks_for(identity, &facts.id);
     let (certificate_id, client_id) = (facts.id.into(), client_id.into());
     let mut caller = Caller { identity, certificate_id, client_id, peer, certificate: None };
-    shared.gate.admits(&caller)?;
+    shared.gate.admits(&caller).inspect_err(|_| presence::connect_failed(shared, &caller))?;
     if shared.gate.grants(&caller).is_some_and(|grants| grants.needs_certificate()) {
         caller.certificate = names(leaf).ok().map(Arc::new);
     }

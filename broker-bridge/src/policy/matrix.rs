@@ -116,6 +116,9 @@ const PUBLISHES: &[(&str, &str)] = &[
     ("$aws/things/t1/streams/s/describe/json", "++++.. ..."),
     ("$aws/things/t1/streams/s/get/cbor", "++++.. ..."),
     ("$aws/things/t2/streams/s/get/cbor", ".++... ..."),
+    ("$aws/things/t1/defender/metrics/json", "++++.. ..."),
+    ("$aws/things/t1/defender/metrics/cbor", "++++.. ..."),
+    ("$aws/things/t2/defender/metrics/json", ".++... ..."),
     ("muster/things/t1/telemetry/host", "++++.. ..."),
     ("muster/things/t2/telemetry/host", ".++... ..."),
     // A connector's own certificate, whatever a policy says.
@@ -151,7 +154,10 @@ const PUBLISHES: &[(&str, &str)] = &[
     ("$aws/things/t1/streams/s/description/json", "...... ..."),
     ("$aws/things/t1/streams/s/data/cbor", "...... ..."),
     ("$aws/things/t1/streams/s/rejected/json", "...... ..."),
+    ("$aws/things/t1/defender/metrics/json/accepted", "...... ..."),
+    ("$aws/things/t1/tunnels/notify", "...... ..."),
     ("$aws/events/presence/connected/c1", "...... ..."),
+    ("$aws/events/subscriptions/subscribed/c1", "...... ..."),
     ("$aws/events/job/j/completed", "...... ..."),
     ("$aws/events/jobExecution/j/succeeded", "...... ..."),
     ("muster/view/connectors/t1", "...... ..."),
@@ -175,6 +181,8 @@ fn every_family_of_topics_has_a_row() {
         Topic::Operator { .. } => "operator",
         Topic::Reply { .. } => "reply",
         Topic::Presence { .. } => "presence",
+        Topic::Subscriptions { .. } => "subscriptions",
+        Topic::Elsewhere { .. } => "elsewhere",
         Topic::JobEvent { .. } => "job event",
         Topic::JobExecutionEvent { .. } => "execution event",
         Topic::View(_) => "view",
@@ -182,7 +190,7 @@ fn every_family_of_topics_has_a_row() {
         Topic::Provisioning(_) => "provisioning",
     };
     let found: BTreeSet<&str> = PUBLISHES.iter().map(|(text, _)| family(&Topic::parse(text).unwrap())).collect();
-    assert_eq!(found.len(), 13, "{found:?}");
+    assert_eq!(found.len(), 15, "{found:?}");
 }
 
 #[test]
@@ -195,6 +203,9 @@ fn subscribing_follows_the_matrix() {
         ("$aws/things/t1/jobs/$next/get/+", "++++.. ..."),
         ("$aws/things/t1/streams/+/data/cbor", "++++.. ..."),
         ("$aws/things/t2/streams/s/data/json", ".++... ..."),
+        ("$aws/things/t1/defender/metrics/json/+", "++++.. ..."),
+        ("$aws/things/t1/tunnels/notify", "++++.. ..."),
+        ("$aws/things/t2/tunnels/notify", ".++... ..."),
         ("$aws/things/t1/#", "++++.. ..."),
         ("$aws/things/t1/+/get/accepted", ".++... ..."),
         ("$aws/things/t2/shadow/#", ".++.+. ++."),
@@ -205,6 +216,7 @@ fn subscribing_follows_the_matrix() {
         ("$aws/things/#", ".++... ..."),
         ("$aws/events/#", "..+.+. ++."),
         ("$aws/events/presence/+/+", "..+.+. ++."),
+        ("$aws/events/subscriptions/+/+", "..+.+. ++."),
         ("muster/view/#", "..+.+. ++."),
         ("muster/view/connectors/t1", "..+.+. ++."),
         ("app/t1/#", "+.++.. ++."),

@@ -141,6 +141,7 @@ impl Rules {
             Topic::Shadow { .. }
                 | Topic::Jobs { .. }
                 | Topic::Stream { .. }
+                | Topic::Elsewhere { .. }
                 | Topic::Telemetry { .. }
                 | Topic::Application(_)
         );

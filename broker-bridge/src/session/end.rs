@@ -21,6 +21,8 @@ pub(crate) enum End {
     TakenOver,
     /// An operator or the service ended the connection.
     Kicked,
+    /// Its identity is no longer let in.
+    NotLetIn,
     /// Somebody who may do so asked for it.
     Deleted {
         /// The session goes on without its connection.
@@ -54,7 +56,7 @@ impl End {
             Self::Forbidden => 0x87,
             Self::KeepAlive => 0x8d,
             Self::TakenOver => 0x8e,
-            Self::Kicked | Self::Deleted { .. } => 0x98,
+            Self::Kicked | Self::NotLetIn | Self::Deleted { .. } => 0x98,
             Self::Shutdown => 0x8b,
             Self::Throttled => 0x97,
             Self::Failed => 0x80,
@@ -74,7 +76,7 @@ impl End {
 
     /// Whether a session that outlives its connection outlives this end.
     pub(crate) fn keeps_session(self) -> bool {
-        !matches!(self, Self::Kicked | Self::Deleted { keeps_session: false, .. } | Self::Shutdown)
+        !matches!(self, Self::Kicked | Self::NotLetIn | Self::Deleted { keeps_session: false, .. } | Self::Shutdown)
     }
 
     /// The reason in the presence event.
@@ -83,6 +85,7 @@ impl End {
             Self::Goodbye | Self::GoodbyeWithWill => DisconnectReason::ClientInitiatedDisconnect,
             Self::ConnectionLost => DisconnectReason::ConnectionLost,
             Self::Violation(_) => DisconnectReason::ClientError,
+            Self::NotLetIn => DisconnectReason::AuthError,
             Self::Forbidden => DisconnectReason::ForbiddenAccess,
             Self::KeepAlive => DisconnectReason::MqttKeepAliveTimeout,
             Self::TakenOver => DisconnectReason::DuplicateClientId,

@@ -14,12 +14,13 @@ use crate::bridge::Shared;
 use crate::counters::count;
 use crate::policy::named::Rules;
 use crate::policy::{Decision, may_publish, may_subscribe};
+use crate::presence;
 use mqtt_protocol_core::mqtt::result_code::{SubackReasonCode, UnsubackReasonCode};
 use muster_bus::{Deliveries, Inbound, Message, NotRetained, Qos, Request, Requests, ResponseTo, Stopped, Submitted};
 use muster_wire::filter::Subscribed;
 use muster_wire::limits::CLIENT_TOKEN_BYTES_MAX;
 use muster_wire::time::Timestamp;
-use muster_wire::topic::{JobsTopic, JobsVerb, Topic, TopicError, jobs_rejection};
+use muster_wire::topic::{JobsTopic, JobsVerb, SubscriptionEvent, Topic, TopicError, jobs_rejection};
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc::error::TrySendError;
@@ -64,6 +65,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         if publish.retain {
             return self.close(End::Violation(Violation { code: 0x9a, what: "RETAIN on a topic of the service" }));
+        }
+        if let Topic::Elsewhere { .. } = topic {
+            // Nobody is there to read it, and the device need not know.
+            if let Some(packet_id) = publish.packet_id {
+                encode::puback(&mut self.output, packet_id, 0);
+            }
+            return;
         }
         let response = match (&topic, publish.said.properties.as_ref().and_then(|said| said.response_topic.as_deref()))
         {
@@ -183,8 +191,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let mut follows = Follows::default();
         let mut codes = Vec::with_capacity(wishes.len());
         let rules = self.link().rules();
-        for wish in wishes {
-            let code = self.grant(&wish, rules.as_deref(), &mut follows);
+        for wish in &wishes {
+            let code = self.grant(wish, rules.as_deref(), &mut follows);
             if code == SubackReasonCode::NotAuthorized && self.version == Version::V3 {
                 // 3.1.1 has no code for it; AWS IoT Core closes the connection, and SDKs expect that.
                 return self.close(End::Forbidden);
@@ -195,6 +203,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             // They changed meanwhile, and who changed them may have looked before these subscriptions were there.
             return self.close(End::Kicked);
         }
+        presence::subscriptions(&self.member.shared, self.link(), SubscriptionEvent::Subscribed, || {
+            let granted = wishes.iter().zip(&codes).filter(|(_, code)| code.is_success());
+            granted.map(|(wish, _)| wish.filter.to_string()).collect()
+        });
         let mut suback = Vec::new();
         let plain = follows.commands.is_empty();
         encode::suback(if plain { &mut self.output } else { &mut suback }, self.version, packet_id, codes);
@@ -311,6 +323,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 None => commands.push(Command::Unsubscribe(filter)),
             }
         }
+        presence::subscriptions(&shared, &link, SubscriptionEvent::Unsubscribed, || {
+            let ended = filters.iter().zip(&codes).filter(|(_, code)| **code == UnsubackReasonCode::Success);
+            ended.map(|(filter, _)| filter.to_string()).collect()
+        });
         encode::unsuback(&mut self.output, self.version, packet_id, codes);
         if !commands.is_empty() {
             self.tell_observer(commands, Vec::new());

@@ -50,7 +50,9 @@ impl Will {
         match topic {
             Topic::Application(_) => Ok(()),
             // Nobody subscribes to these: a will there would be a request that nobody answers.
-            Topic::Operator { .. } | Topic::Telemetry { .. } | Topic::Provisioning(_) => Err(BadWill::Topic),
+            Topic::Operator { .. } | Topic::Telemetry { .. } | Topic::Provisioning(_) | Topic::Elsewhere { .. } => {
+                Err(BadWill::Topic)
+            }
             _ if self.retain => Err(BadWill::Retain),
             _ => Ok(()),
         }

@@ -1,6 +1,8 @@
 use crate::client::{Client, Client5, v5};
+use crate::raw::{Hello, Raw};
 use crate::stage::{Stage, settle};
-use muster_bus::{Answer, Deliveries, Message};
+use muster_broker_bridge::{Gate, Refusal};
+use muster_bus::{Answer, Caller, Deliveries, Message, Whose};
 use muster_certs::identity::Role;
 use muster_wire::id::ThingName;
 use muster_wire::presence::{DisconnectReason, Presence};
@@ -92,4 +94,74 @@ async fn an_operator_gets_its_reply_with_its_correlation_data() {
             break;
         }
     }
+}
+
+async fn heard(watcher: &mut Raw, topic: &str) -> serde_json::Value {
+    let got = watcher.receive().await;
+    watcher.acknowledge(got.id).await;
+    assert_eq!(got.topic, topic);
+    serde_json::from_str(&got.payload).unwrap()
+}
+
+#[tokio::test]
+async fn an_observer_hears_who_begins_and_ceases_to_listen() {
+    let stage = Stage::new().await;
+    let mut watcher = Raw::plain(&stage, Role::Observer, "o", "w", 5).await;
+    assert_eq!(watcher.subscribe("$aws/events/subscriptions/+/c", 1).await, 1);
+    let mut device = Raw::plain(&stage, Role::Connector, "t1", "c", 5).await;
+    // Two filters, of which one is denied; then one that is denied alone, and one that was never there: no event.
+    device.send(0x82, b"\0\x09\0\0\x08app/t1/a\x01\0\x08app/t2/a\x01").await;
+    assert_eq!(device.next().await, Some((0x90, vec![0, 9, 0, 1, 0x87])));
+    assert_eq!(device.subscribe("app/t2/b", 1).await, 0x87);
+    device.unsubscribe("app/t1/b").await;
+    assert_eq!(device.subscribe("$share/g/app/t1/b", 1).await, 1);
+    device.unsubscribe("app/t1/a").await;
+    let first = heard(&mut watcher, "$aws/events/subscriptions/subscribed/c").await;
+    assert_eq!((&first["clientId"], &first["eventType"]), (&"c".into(), &"subscribed".into()));
+    assert_eq!(first["topics"], serde_json::json!(["app/t1/a"]));
+    assert!(first["timestamp"].is_i64() && first["principalIdentifier"].as_str().is_some_and(|id| !id.is_empty()));
+    let second = heard(&mut watcher, "$aws/events/subscriptions/subscribed/c").await;
+    assert_eq!(second["topics"], serde_json::json!(["$share/g/app/t1/b"]));
+    assert_eq!(second["sessionIdentifier"], first["sessionIdentifier"]);
+    let third = heard(&mut watcher, "$aws/events/subscriptions/unsubscribed/c").await;
+    assert_eq!((&third["eventType"], &third["topics"]), (&"unsubscribed".into(), &serde_json::json!(["app/t1/a"])));
+    watcher.silent().await;
+}
+
+/// Refuses everybody of a name, from now on.
+#[derive(Default)]
+struct NoMore(std::sync::atomic::AtomicBool);
+
+impl Gate for NoMore {
+    fn admits(&self, caller: &Caller) -> Result<(), Refusal> {
+        let refused = caller.identity.name() == "t1" && self.0.load(std::sync::atomic::Ordering::SeqCst);
+        if refused { Err(Refusal { reason: "revoked".into() }) } else { Ok(()) }
+    }
+}
+
+#[tokio::test]
+async fn an_observer_hears_who_is_not_let_in_any_more() {
+    let gate = Arc::new(NoMore::default());
+    let stage = Stage::with_gate(gate.clone()).await;
+    let mut watcher = Raw::plain(&stage, Role::Observer, "o", "w", 5).await;
+    assert_eq!(watcher.subscribe("$aws/events/presence/+/c", 1).await, 1);
+    let mut device = Raw::plain(&stage, Role::Connector, "t1", "c", 5).await;
+    heard(&mut watcher, "$aws/events/presence/connected/c").await;
+    gate.0.store(true, std::sync::atomic::Ordering::SeqCst);
+    stage.bus.recheck(&Whose::Everyone);
+    assert_eq!(device.next().await, Some((0xe0, vec![0x98, 0])));
+    let event = heard(&mut watcher, "$aws/events/presence/disconnected/c").await;
+    assert_eq!(
+        (&event["disconnectReason"], &event["clientInitiatedDisconnect"]),
+        (&"AUTH_ERROR".into(), &false.into())
+    );
+    let failed = "$aws/events/presence/connect_failed/c";
+    for (name, hello) in [("t1", Hello::new(5)), ("t2", Hello::new(5).with_will("app/t1/x", "not its own"))] {
+        let (_, welcome) = Raw::greet(&stage, Role::Connector, name, "c", &hello).await;
+        assert_eq!(welcome.code, 0x87);
+        let event = heard(&mut watcher, failed).await;
+        assert_eq!((&event["clientId"], &event["eventType"]), (&"c".into(), &"connect_failed".into()));
+        assert_eq!(event["connectFailureReason"], "AUTHORIZATION_FAILED");
+    }
+    watcher.silent().await;
 }

@@ -1,4 +1,5 @@
 use crate::client::{Client, Client5, v5};
+use crate::raw::Raw;
 use crate::stage::{Stage, eventually};
 use muster_certs::identity::Role;
 use rumqttc::QoS;
@@ -73,4 +74,26 @@ async fn retain_is_refused() {
     client.mqtt.publish("$aws/things/t1/shadow/update", QoS::AtLeastOnce, true, "{}").await.unwrap();
     client.ended().await;
     eventually(|| stage.bridge.counters().sessions == 0).await;
+}
+
+#[tokio::test]
+async fn metrics_for_device_defender_are_taken_and_dropped_and_tunnels_are_silent() {
+    let mut stage = Stage::new().await;
+    for version in [4, 5] {
+        let mut device = Raw::plain(&stage, Role::Connector, "t1", "c", version).await;
+        for topic in ["$aws/things/t1/defender/metrics/json", "$aws/things/t1/defender/metrics/cbor"] {
+            assert_eq!(device.publish(topic, "{}", false, &[]).await, 0, "{topic}");
+        }
+        for filter in ["$aws/things/t1/tunnels/notify", "$aws/things/t1/defender/metrics/json/+"] {
+            assert_eq!(device.subscribe(filter, 1).await, 1, "{filter}");
+        }
+        device.toss("$aws/things/t1/defender/metrics/json", "{}").await;
+        device.silent().await;
+        device.say("$aws/things/t2/defender/metrics/json", "{}", false, &[]).await;
+        let refused = if version == 4 { None } else { Some((0x40, Some(0x87))) };
+        assert_eq!(device.next().await.map(|(header, body)| (header, body.get(2).copied())), refused);
+    }
+    while let Ok(inbound) = stage.service.things.try_recv() {
+        assert!(matches!(inbound, muster_bus::Inbound::Link(_)), "the service saw {inbound:?}");
+    }
 }

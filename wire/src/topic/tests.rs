@@ -75,6 +75,21 @@ fn known_topics_round_trip() {
         "$aws/events/presence/connected/c 1",
         &Topic::Presence { event: PresenceEvent::Connected, client: "c 1".into() },
     );
+    let failed = Topic::Presence { event: PresenceEvent::ConnectFailed, client: "c".into() };
+    check("$aws/events/presence/connect_failed/c", &failed);
+    let subscriptions = |event| Topic::Subscriptions { event, client: "c".into() };
+    check("$aws/events/subscriptions/subscribed/c", &subscriptions(SubscriptionEvent::Subscribed));
+    check("$aws/events/subscriptions/unsubscribed/c", &subscriptions(SubscriptionEvent::Unsubscribed));
+    for (end, voice) in [("", Voice::Request), ("/accepted", Voice::Accepted), ("/rejected", Voice::Rejected)] {
+        for (format, encoding) in [("json", Encoding::Json), ("cbor", Encoding::Cbor)] {
+            let topic = Topic::Elsewhere { thing: thing("a"), verb: ElsewhereTopic::Metrics { encoding, voice } };
+            assert_eq!(topic.is_request(), voice == Voice::Request);
+            check(&format!("$aws/things/a/defender/metrics/{format}{end}"), &topic);
+        }
+    }
+    let tunnel = Topic::Elsewhere { thing: thing("a"), verb: ElsewhereTopic::TunnelNotify };
+    assert!(!tunnel.is_request());
+    check("$aws/things/a/tunnels/notify", &tunnel);
 }
 
 #[test]

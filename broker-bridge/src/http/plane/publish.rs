@@ -43,6 +43,9 @@ pub(super) async fn publish(
     if message.retain {
         return Err(Fault::new(Kind::Invalid, "messages on topics of the service cannot be retained"));
     }
+    if let Topic::Elsewhere { .. } = parsed {
+        return Ok(done());
+    }
     let payload = message.payload.clone();
     if !matches!(parsed, Topic::Telemetry { .. }) && shared.bus.wanted(&thing, &message.topic) {
         // A request is a publish like any other: who subscribed to its topic gets it.
