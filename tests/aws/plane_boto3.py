@@ -258,6 +258,19 @@ def policies(fleet):
     fails("ForbiddenException", 403, device.get_thing_shadow, thingName=other)
     fails("ForbiddenException", 403, device.publish, topic=f"app/{other}/x", payload=b"")
     fails("ForbiddenException", 403, device.list_retained_messages)
+    # Policies by name count for the key as they do for its connector: at once, and a Deny for its own thing too.
+    fleet.muster("policy", "attach", "gateway", thing, "--any-name")
+    device.get_thing_shadow(thingName=other)
+    jobs = Key(fleet, f"connector:{thing}").client(fleet, "iot-jobs-data")
+    jobs.get_pending_job_executions(thingName=other)
+    statement = {"Effect": "Deny", "Action": "iot:GetThingShadow", "Resource": "*"}
+    file, name = fleet.work / "unread.json", f"unread-{unique()}"
+    file.write_text(json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
+    fleet.muster("policy", "add", str(file), "--name", name)
+    fleet.muster("policy", "attach", name, thing, "--any-name")
+    for one in (thing, other):
+        fails("ForbiddenException", 403, device.get_thing_shadow, thingName=one)
+        device.update_thing_shadow(thingName=one, **update)
 
 
 @check("a wrong secret, an unknown key and a session token are refused")

@@ -93,6 +93,19 @@ def _(fleet):
         forbidden(link, "muster/op/upgrade")
 
 
+@check("a gateway may hold 64 connections at a time")
+def _(fleet):
+    gateway, links = fleet.thing("gateway"), []
+    attach(fleet, "gateway", gateway)
+    try:
+        for _number in range(64):
+            links.append(Plain(fleet, gateway))
+        equal(refused(fleet, gateway), 0x97 if fleet.mqtt == "5" else 0x88)
+    finally:
+        for link in links:
+            link.close()
+
+
 @check("a gateway runs a job of a thing behind it")
 def _(fleet):
     gateway, thing, job = fleet.thing("gateway"), f"behind-{unique()}", f"job-{unique()}"

@@ -223,6 +223,27 @@ check("B1 a client of MQTT 5 is told what there is, and what it asks for beside 
   assert.equal(codes.disconnect, 0xa1);
 });
 
+check("B6 the server has a thousand groups at one time", async (fleet, open) => {
+  const links = [];
+  for (let thing = 0; thing < 5; thing += 1) {
+    const name = await fleet.named();
+    for (let count = 0; count < 4; count += 1) links.push([await open(name, { protocolVersion: 5 }), `app/${name}/x`]);
+  }
+  await Promise.all(
+    links.map(async ([link, topic], number) => {
+      for (let group = 0; group < 50; group += 5) {
+        const filters = [0, 1, 2, 3, 4].map((one) => `$share/g-${number}-${group + one}/${topic}`);
+        assert.deepEqual(await link.subscribe(...filters), [1, 1, 1, 1, 1]);
+      }
+    }),
+  );
+  const one = await fleet.named();
+  const late = await open(one, { protocolVersion: 5 });
+  await assert.rejects(late.subscribe(`$share/late/app/${one}/x`), ({ packet }) => packet.granted[0] === 0x97);
+  await links[0][0].client.unsubscribeAsync(`$share/g-0-0/${links[0][1]}`);
+  await late.subscribe(`$share/late/app/${one}/x`);
+});
+
 check("a client without a certificate is refused, and a server of another authority is not trusted", async (fleet, open) => {
   const thing = await fleet.named();
   for (const web of [false, true]) {

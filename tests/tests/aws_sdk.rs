@@ -205,12 +205,12 @@ fn paho_finds_the_limits_and_the_policy_over_mqtt_5() {
 
 #[test]
 fn policies_hold_for_paho_over_mqtt_3() {
-    run("policies.py", Mqtt::V3, 10);
+    run("policies.py", Mqtt::V3, 11);
 }
 
 #[test]
 fn policies_hold_for_paho_over_mqtt_5() {
-    run("policies.py", Mqtt::V5, 10);
+    run("policies.py", Mqtt::V5, 11);
 }
 
 #[test]

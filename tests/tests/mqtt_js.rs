@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::Duration;
 
 const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/js");
-const CHECKS: usize = 20;
+const CHECKS: usize = 21;
 const DEADLINE: Duration = Duration::from_secs(300);
 
 #[test]
