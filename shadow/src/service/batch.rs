@@ -19,6 +19,8 @@ pub(super) struct Batch<'a> {
     /// The time of everything in this batch.
     pub(super) now: Timestamp,
     seen: HashMap<Vec<u8>, Seen>,
+    /// The prefix that was scanned last: what of it is not in `seen` is not there.
+    scanned: Option<Vec<u8>>,
     said: Vec<Said>,
     undo: Vec<Undo>,
 }
@@ -64,7 +66,7 @@ enum Said {
 
 impl<'a> Batch<'a> {
     pub(super) fn new(store: &'a dyn Store, now: Timestamp) -> Self {
-        Self { store, now, seen: HashMap::new(), said: Vec::new(), undo: Vec::new() }
+        Self { store, now, seen: HashMap::new(), scanned: None, said: Vec::new(), undo: Vec::new() }
     }
 
     pub(super) fn get<R: Record>(&mut self, key: &Key) -> Result<Option<R>, ServiceError> {
@@ -100,9 +102,13 @@ impl<'a> Batch<'a> {
     /// The same, each with its key.
     pub(super) fn scan_with_keys<R: Record>(&mut self, prefix: &Key) -> Result<Vec<(Vec<u8>, R)>, ServiceError> {
         let mut found: BTreeMap<Vec<u8>, Bytes> = BTreeMap::new();
+        self.scanned = None;
         for (key, stored) in self.store.scan_all(prefix.as_bytes())? {
-            found.insert(key, stored.value);
+            found.insert(key.clone(), stored.value.clone());
+            let seen = || Seen { expect: Expect::Revision(stored.revision), value: Some(stored.value), written: false };
+            self.seen.entry(key).or_insert_with(seen);
         }
+        self.scanned = Some(prefix.as_bytes().to_vec());
         for (key, seen) in &self.seen {
             if key.starts_with(prefix.as_bytes()) {
                 match &seen.value {
@@ -203,7 +209,9 @@ impl<'a> Batch<'a> {
 
     fn look(&mut self, key: &Key) -> Result<&mut Seen, ServiceError> {
         if !self.seen.contains_key(key.as_bytes()) {
-            let seen = match self.store.get(key.as_bytes())? {
+            let absent = self.scanned.as_ref().is_some_and(|prefix| key.as_bytes().starts_with(prefix));
+            let stored = if absent { None } else { self.store.get(key.as_bytes())? };
+            let seen = match stored {
                 Some(stored) => {
                     Seen { expect: Expect::Revision(stored.revision), value: Some(stored.value), written: false }
                 }

@@ -23,6 +23,7 @@ use muster_wire::job::{
 use muster_wire::limits::JOB_TIMEOUT;
 use muster_wire::topic::{JobRef, JobsTopic, JobsVerb, Topic};
 use serde::Serialize;
+use std::fmt;
 use std::sync::Arc;
 
 /// Finished executions that a thing keeps; older ones are deleted when a new one is made.
@@ -333,12 +334,12 @@ impl<'d, 'b> Desk<'d, 'b> {
         let after: Vec<PendingJob> = queue.iter().map(|execution| PendingJob::from(*execution)).collect();
         let notices = job::notices(&self.before, &after);
         let now = self.batch.now;
-        let notify = Topic::Jobs { thing: self.thing.clone(), verb: JobsTopic::Notify };
-        if notices.notify && self.shared.bus.wanted(self.thing, &notify.to_string()) {
+        let topic = |verb| Topic::Jobs { thing: self.thing.clone(), verb }.to_string();
+        let (notify, next) = (topic(JobsTopic::Notify), topic(JobsTopic::NotifyNext));
+        if notices.notify && self.shared.bus.wanted(self.thing, &notify) {
             self.batch.deliver(self.thing, message(notify, &job::notify(&queue, now)));
         }
-        let next = Topic::Jobs { thing: self.thing.clone(), verb: JobsTopic::NotifyNext };
-        if notices.notify_next && self.shared.bus.wanted(self.thing, &next.to_string()) {
+        if notices.notify_next && self.shared.bus.wanted(self.thing, &next) {
             let head = queue.first().map(|head| (*head).clone());
             let document = match &head {
                 Some(head) => self.document(&head.job_id)?.unwrap_or_default(),
@@ -351,7 +352,7 @@ impl<'d, 'b> Desk<'d, 'b> {
     }
 }
 
-fn message(topic: Topic, payload: &impl Serialize) -> Message {
+fn message(topic: impl fmt::Display, payload: &impl Serialize) -> Message {
     Message::new(topic, Encoding::Json.encode(payload))
 }
 

@@ -10,6 +10,8 @@ use super::keys::describe;
 
 /// Format byte of CBOR.
 const CBOR: u8 = 1;
+/// Most records are smaller.
+const USUAL_BYTES: usize = 256;
 
 /// A record that cannot be written or read. Both name the kind and the key.
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +60,8 @@ pub enum CodecError {
 
 /// Writes a record. `key` is for the error only.
 pub fn encode<T: Serialize>(key: &[u8], record: &T) -> Result<Vec<u8>, CodecError> {
-    let mut bytes = vec![CBOR];
+    let mut bytes = Vec::with_capacity(USUAL_BYTES);
+    bytes.push(CBOR);
     ciborium::into_writer(record, &mut bytes).map_err(|source| CodecError::Encode { key: describe(key), source })?;
     Ok(bytes)
 }

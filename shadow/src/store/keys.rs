@@ -153,17 +153,20 @@ pub struct Key(Vec<u8>);
 impl Key {
     /// The prefix of all records of a kind.
     pub fn new(kind: Kind) -> Self {
-        Self(vec![kind.byte()])
+        let mut bytes = Vec::with_capacity(USUAL_BYTES);
+        bytes.push(kind.byte());
+        Self(bytes)
     }
 
     /// Adds a name.
     #[must_use]
     pub fn part(mut self, part: impl AsRef<str>) -> Self {
-        for &byte in part.as_ref().as_bytes() {
-            match byte {
-                END => self.0.extend([ESCAPE, ESCAPED_END]),
-                ESCAPE => self.0.extend([ESCAPE, ESCAPED_ESCAPE]),
-                plain => self.0.push(plain),
+        let part = part.as_ref().as_bytes();
+        for piece in part.split_inclusive(|byte| matches!(*byte, END | ESCAPE)) {
+            match piece.split_last() {
+                Some((&END, plain)) => self.0.extend_from_slice(&[plain, &[ESCAPE, ESCAPED_END]].concat()),
+                Some((&ESCAPE, plain)) => self.0.extend_from_slice(&[plain, &[ESCAPE, ESCAPED_ESCAPE]].concat()),
+                Some(_) | None => self.0.extend_from_slice(piece),
             }
         }
         self.0.push(END);
@@ -272,6 +275,8 @@ pub fn describe(key: &[u8]) -> String {
     }
 }
 
+/// Most keys are shorter.
+const USUAL_BYTES: usize = 64;
 const END: u8 = 0x00;
 const ESCAPE: u8 = 0x01;
 const ESCAPED_END: u8 = 0x01;

@@ -64,12 +64,13 @@ impl LiveJob {
 
     /// Whether the thing belongs to the job. `connector` is what is known of it, if it is registered.
     pub(in crate::service) fn has(&self, thing: &ThingName, connector: Option<&Facts<'_>>) -> bool {
-        let named = self.targets.contains(thing);
+        // Asked last: a job may name thousands.
+        let named = || self.targets.contains(thing);
         if self.rules.continuous {
-            return named || connector.is_some_and(|known| self.groups.iter().any(|group| selects(group, known)));
+            return connector.is_some_and(|known| self.groups.iter().any(|group| selects(group, known))) || named();
         }
         // The members were fixed at the creation. Things need no registration; members of groups that lost theirs left.
-        named || self.groups.is_empty() || connector.is_some()
+        self.groups.is_empty() || connector.is_some() || named()
     }
 
     /// Whether the thing came after the creation of a continuous job.
