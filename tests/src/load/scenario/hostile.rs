@@ -1,9 +1,10 @@
 //! Devices at work, alone and then beside thousands of clients that mean ill: silent, dawdling, deaf, talking garbage.
 //!
-//! All of them come back a second after they were cut, for as long as the devices are measured.
+//! All of them come back a second after they were cut, for as long as the devices are measured. Each has an address of
+//! its own, so that what a server grants to one address does not spare it any of them.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -118,7 +119,8 @@ impl Mob {
                         // The silent need no certificate.
                         let certificate = kind.saturating_sub(1) * each + index;
                         let tls = Arc::clone(&identities[certificate]);
-                        let client = Client { addr, tls, thing: traffic::thing(first + certificate), index };
+                        let (thing, from) = (traffic::thing(first + certificate), address(kind * each + index));
+                        let client = Client { addr, tls, thing, index, from };
                         let count = Arc::clone(&count);
                         clients.spawn(async move { client.misbehave(vice, &count[kind]).await });
                     }
@@ -155,6 +157,13 @@ struct Client {
     tls: Arc<ClientConfig>,
     thing: String,
     index: usize,
+    from: IpAddr,
+}
+
+/// The address of the bad client number `number`; all of 127.0.0.0/8 is this host. The first block is the devices'.
+fn address(number: usize) -> IpAddr {
+    let low = (number % 250 + 1) as u8;
+    Ipv4Addr::new(127, 1, (number / 250) as u8, low).into()
 }
 
 impl Client {
@@ -173,8 +182,19 @@ impl Client {
         }
     }
 
+    /// A socket that will be seen to come from the client's own address.
+    fn socket(&self) -> Result<TcpSocket, Failure> {
+        let socket = TcpSocket::new_v4().map_err(|e| Failure::new(Kind::Client, e))?;
+        socket.bind((self.from, 0).into()).map_err(|e| Failure::new(Kind::Client, e))?;
+        Ok(socket)
+    }
+
+    async fn connect(&self, socket: TcpSocket) -> Result<TcpStream, Failure> {
+        socket.connect(self.addr).await.map_err(|e| Failure::new(Kind::Connect, e))
+    }
+
     async fn visit(&self, vice: Vice, mut arrived: impl FnMut()) -> Result<(), Failure> {
-        let tcp = || async { TcpStream::connect(self.addr).await.map_err(|e| Failure::new(Kind::Connect, e)) };
+        let tcp = || async { self.connect(self.socket()?).await };
         let tls = || async { shake_hands(tcp().await?, Arc::clone(&self.tls)).await };
         let gone = |e| Failure::new(Kind::Disconnected, e);
         match vice {
@@ -197,9 +217,9 @@ impl Client {
                 }
             }
             Vice::Deaf => {
-                let socket = TcpSocket::new_v4().map_err(|e| Failure::new(Kind::Client, e))?;
+                let socket = self.socket()?;
                 socket.set_recv_buffer_size(DEAF_BUFFER_BYTES).map_err(|e| Failure::new(Kind::Client, e))?;
-                let tcp = socket.connect(self.addr).await.map_err(|e| Failure::new(Kind::Connect, e))?;
+                let tcp = self.connect(socket).await?;
                 let mut connection = Connection::over(tcp, Arc::clone(&self.tls), Version::V311, &self.thing).await?;
                 connection.subscribe(&traffic::filters(&self.thing)).await?;
                 arrived();

@@ -1,7 +1,13 @@
 //! Things that are registered as an operator and their hosts would do it: `connector add`, a key of its own, enrolment,
 //! a first connection and a first shadow.
 
-use std::{fs, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use rcgen::{CertificateParams, DnType, KeyPair};
@@ -9,7 +15,7 @@ use rustls::ClientConfig;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::TcpSocket,
     task::JoinSet,
     time::timeout,
 };
@@ -26,8 +32,8 @@ use crate::load::{
 const CHUNK: usize = 512;
 /// Requests of the operator that wait for their answers at once.
 const WINDOW: usize = 32;
-/// Hosts that enrol at once.
-const LANES: usize = 4;
+/// Hosts that enrol and report at once, each from an address of its own: the server grants one address a few attempts.
+const LANES: u8 = 32;
 /// Longest wait for one answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Client id of the operator.
@@ -41,19 +47,14 @@ const ENROL_PATH: &str = "/v1/enrol";
 /// certificate of the operator who adds them.
 pub fn register(addr: SocketAddr, out: &Path, operator: &str, count: usize) -> Result<()> {
     let trust = Trust::load(&out.join("ca.crt"))?;
-    let (operator, stranger) = (trust.identity(out, operator)?, trust.stranger()?);
+    let operator = trust.identity(out, operator)?;
+    let site = Arc::new(Site { addr, stranger: trust.stranger()?, trust, out: out.to_owned() });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut desk = Desk::open(addr, operator).await?;
         for start in (0..count).step_by(CHUNK) {
-            let things = start..(start + CHUNK).min(count);
-            let tokens = desk.add(things.clone()).await?;
-            enrol(addr, &stranger, out, tokens).await?;
-            for index in things {
-                let thing = traffic::thing(index);
-                let first = timeout(PATIENCE, update(addr, trust.identity(out, &thing)?, index)).await;
-                first.with_context(|| format!("the first update of {thing} was not answered"))??;
-            }
+            let tokens = desk.add(start..(start + CHUNK).min(count)).await?;
+            enrol(&site, &tokens).await?;
         }
         Ok(())
     })
@@ -109,16 +110,27 @@ impl Desk {
     }
 }
 
-/// Enrols a host for each token, a few at once.
-async fn enrol(addr: SocketAddr, tls: &Arc<ClientConfig>, out: &Path, tokens: Vec<(usize, String)>) -> Result<()> {
+/// What every enrolling host knows.
+struct Site {
+    addr: SocketAddr,
+    trust: Trust,
+    stranger: Arc<ClientConfig>,
+    out: PathBuf,
+}
+
+/// Enrols a host for each token and gives it a first shadow, some hosts at once.
+async fn enrol(site: &Arc<Site>, tokens: &[(usize, String)]) -> Result<()> {
     let mut lanes = JoinSet::new();
-    for lane in tokens.chunks(tokens.len().div_ceil(LANES).max(1)) {
-        let (tls, out, lane) = (Arc::clone(tls), out.to_owned(), lane.to_vec());
+    let size = tokens.len().div_ceil(LANES.into()).max(1);
+    for (lane, from) in tokens.chunks(size).zip(1..=LANES) {
+        let (site, lane) = (Arc::clone(site), lane.to_vec());
         lanes.spawn(async move {
             for (index, token) in lane {
                 let thing = traffic::thing(index);
-                let answer = timeout(PATIENCE, host(addr, Arc::clone(&tls), &out, &thing, &token)).await;
+                let answer = timeout(PATIENCE, host(&site, &thing, &token, from)).await;
                 answer.with_context(|| format!("the enrolment of {thing} was not answered"))??;
+                let first = timeout(PATIENCE, update(&site, &thing, index)).await;
+                first.with_context(|| format!("the first update of {thing} was not answered"))??;
             }
             Ok::<_, anyhow::Error>(())
         });
@@ -130,7 +142,7 @@ async fn enrol(addr: SocketAddr, tls: &Arc<ClientConfig>, out: &Path, tokens: Ve
 }
 
 /// One host makes its key, enrols and keeps what it got.
-async fn host(addr: SocketAddr, tls: Arc<ClientConfig>, out: &Path, thing: &str, token: &str) -> Result<()> {
+async fn host(site: &Site, thing: &str, token: &str, from: u8) -> Result<()> {
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, thing);
@@ -145,8 +157,11 @@ async fn host(addr: SocketAddr, tls: Arc<ClientConfig>, out: &Path, thing: &str,
          content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
-    let tcp = TcpStream::connect(addr).await.context("an enrolling host cannot connect")?;
-    let mut stream = shake_hands(tcp, tls).await.map_err(|f| anyhow!("an enrolling host: {}", f.text))?;
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((Ipv4Addr::new(127, 2, 0, from), 0).into())?;
+    let tcp = socket.connect(site.addr).await.context("an enrolling host cannot connect")?;
+    let mut stream =
+        shake_hands(tcp, Arc::clone(&site.stranger)).await.map_err(|f| anyhow!("an enrolling host: {}", f.text))?;
     stream.write_all(request.as_bytes()).await?;
     stream.flush().await?;
     let mut answer = Vec::new();
@@ -156,21 +171,21 @@ async fn host(addr: SocketAddr, tls: Arc<ClientConfig>, out: &Path, thing: &str,
     ensure!(head.starts_with("HTTP/1.1 200"), "the enrolment of {thing} was refused: {answer}");
     let answer: Value = serde_json::from_str(body).context("the answer to an enrolment is not JSON")?;
     let certificate = answer["certificate"].as_str().context("an enrolment was answered without a certificate")?;
-    let path = out.join(format!("{thing}.key"));
+    let path = site.out.join(format!("{thing}.key"));
     fs::write(&path, key.serialize_pem()).with_context(|| format!("cannot write {}", path.display()))?;
-    let path = out.join(format!("{thing}.crt"));
+    let path = site.out.join(format!("{thing}.crt"));
     fs::write(&path, certificate).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Connects as a thing for the first time, and gives it a shadow.
-async fn update(addr: SocketAddr, identity: Arc<ClientConfig>, index: usize) -> Result<()> {
-    let thing = traffic::thing(index);
+async fn update(site: &Site, thing: &str, index: usize) -> Result<()> {
     let failed = |f: Failure| anyhow!("{thing}: {:?}: {}", f.kind, f.text);
-    let mut connection = Connection::open(addr, identity, Version::V311, &thing).await.map_err(failed)?;
+    let identity = site.trust.identity(&site.out, thing)?;
+    let mut connection = Connection::open(site.addr, identity, Version::V311, thing).await.map_err(failed)?;
     let (mut out, mut payload, mut token) = (Vec::new(), Vec::new(), Vec::new());
     traffic::quoted_token(&mut token, index, 0);
     traffic::update_payload(&mut payload, 0, &token);
-    packet::publish(&mut out, &traffic::update_topic(&thing), Some(1), &payload);
+    packet::publish(&mut out, &traffic::update_topic(thing), Some(1), &payload);
     connection.send(&out).await.map_err(failed)?;
     let answer = connection.next().await.map_err(failed)?;
     ensure!(answer == Packet::PubAck { id: 1, code: 0 }, "the first update of {thing} was answered with {answer:?}");
