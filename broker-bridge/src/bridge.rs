@@ -3,6 +3,7 @@
 use crate::counters::{Budget, Counters, CountersSnapshot};
 use crate::door::crowd::Crowd;
 use crate::door::listener::{BindError, Listener};
+use crate::door::offenders::Offenders;
 use crate::door::recent::Recent;
 use crate::http::artifacts::ArtifactStore;
 use crate::http::throttle::Throttle;
@@ -161,6 +162,7 @@ pub(crate) struct Shared {
     pub(crate) handshakes: Arc<Semaphore>,
     /// Connections before CONNECT; how many there are in all is the business of `handshakes`.
     pub(crate) newcomers: Arc<Crowd>,
+    pub(crate) offenders: Offenders,
     pub(crate) recent: Recent,
     /// HTTP connections of clients without a usable certificate.
     pub(crate) anonymous: Arc<Crowd>,
@@ -205,6 +207,7 @@ impl Bridge {
             swarm: Swarm::new(),
             handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)),
             newcomers: Crowd::new(HANDSHAKES_MAX, caps.newcomers_per_address),
+            offenders: Offenders::default(),
             recent: Recent::default(),
             anonymous: Crowd::new(caps.anonymous, caps.anonymous_per_address),
             anonymous_deadline: caps.anonymous_deadline,

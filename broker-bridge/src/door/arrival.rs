@@ -32,7 +32,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -96,15 +96,25 @@ async fn arrive(shared: Arc<Shared>, stream: TcpStream, peer: IpAddr, stop: Canc
 async fn greet(shared: &Arc<Shared>, stream: TcpStream, peer: IpAddr) -> Option<Arrived> {
     // Small packets leave at once.
     let _ = stream.set_nodelay(true);
+    let wait = shared.offenders.wait(peer, Instant::now());
+    if !wait.is_zero() {
+        debug!(%peer, ?wait, "its address sent garbage or nothing before; it waits");
+        sleep(wait).await;
+    }
     let mut tls = match timeout(HANDSHAKE_DEADLINE, TlsAcceptor::from(shared.tls()).accept(stream)).await {
         Ok(Ok(tls)) => Box::new(tls),
         Ok(Err(error)) => {
             count(&shared.counters.handshakes_failed);
+            // Who hangs up may be a check whether the port is open. What is no TLS, or not good enough, is an offence.
+            if error.kind() == io::ErrorKind::InvalidData {
+                shared.offenders.note(peer, Instant::now());
+            }
             debug!(%peer, %error, "TLS handshake failed");
             return None;
         }
         Err(_) => {
             count(&shared.counters.handshakes_failed);
+            shared.offenders.note(peer, Instant::now());
             debug!(%peer, "TLS handshake took too long");
             return None;
         }
@@ -121,12 +131,15 @@ async fn greet(shared: &Arc<Shared>, stream: TcpStream, peer: IpAddr) -> Option<
             return None;
         }
         Err(_) => {
+            shared.offenders.note(peer, Instant::now());
             debug!(%peer, "no CONNECT in time");
             return None;
         }
     };
-    if let First::Http = first {
-        return Some(Arrived::Http(Prefixed::new(input, tls)));
+    match first {
+        First::Http => return Some(Arrived::Http(Prefixed::new(input, tls))),
+        First::Refused(_) => shared.offenders.note(peer, Instant::now()),
+        First::Connect(_) => {}
     }
     let connection = tls.get_ref().1;
     let caller = match shared.mqtt.server_name_required && connection.server_name().is_none() {
@@ -155,7 +168,10 @@ pub(crate) async fn welcome<S: AsyncRead + AsyncWrite + Unpin>(
         }
     };
     match admit(shared, &mut stream, peer, caller, &mut connect).await {
-        Ok(Some(member)) => Some(Connection::new(stream, member, &connect, input)),
+        Ok(Some(member)) => {
+            shared.offenders.forgive(peer);
+            Some(Connection::new(stream, member, &connect, input))
+        }
         Ok(None) => None,
         Err(why) => {
             refuse(shared, &mut stream, peer, Refused::new(connect.version, why)).await;

@@ -3,6 +3,7 @@
 pub(crate) mod arrival;
 pub(crate) mod crowd;
 pub(crate) mod listener;
+pub(crate) mod offenders;
 pub(crate) mod prefixed;
 pub(crate) mod protocol;
 pub(crate) mod recent;

@@ -50,7 +50,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
@@ -147,6 +147,9 @@ async fn converse(
         }
     };
     if let Err(error) = ended {
+        if error.is_parse() {
+            visit.shared.offenders.note(peer, Instant::now());
+        }
         debug!(%peer, %error, "HTTP connection ended");
     }
     visit.upgrade.lock().unwrap_or_else(PoisonError::into_inner).take()

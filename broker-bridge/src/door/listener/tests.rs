@@ -138,3 +138,31 @@ async fn http_without_a_certificate_ends_at_its_deadline_and_with_one_it_stays()
     assert_eq!(health(&mut known).await, "HTTP/1.1 200");
     door.swarm.drain(Duration::ZERO).await;
 }
+
+#[tokio::test]
+async fn an_address_that_goes_on_sending_garbage_waits_until_a_client_of_it_does_right() {
+    let door = Door::open(Caps::default()).await;
+    let (bad, other) = ([127, 0, 0, 2], [127, 0, 0, 3]);
+    for _ in 0..5 {
+        let mut tcp = door.tcp(bad).await;
+        tcp.write_all(b"neither TLS nor anything else").await.unwrap();
+        let ended = timeout(DEADLINE, tcp.read_to_end(&mut Vec::new())).await;
+        assert!(ended.is_ok(), "closed");
+    }
+    let took = async |from| {
+        let begun = Instant::now();
+        assert_eq!(health(&mut door.anonymous(from).await).await, "HTTP/1.1 200");
+        begun.elapsed()
+    };
+    let second = Duration::from_secs(1);
+    assert!(took(bad).await >= second);
+    assert!(took(other).await < second);
+    let config = door.fleet.client_config(Role::Connector, "t1", &[b"mqtt"]).unwrap();
+    let mut mqtt = door.tls(bad, config).await;
+    mqtt.write_all(b"\x10\x0e\0\x04MQTT\x04\x02\0\x1e\0\x02t1").await.unwrap();
+    let mut connack = [0; 4];
+    timeout(DEADLINE, mqtt.read_exact(&mut connack)).await.expect("an answer in time").unwrap();
+    assert_eq!(connack, [0x20, 2, 0, 0]);
+    assert!(took(bad).await < second, "one that does everything right makes up for it");
+    door.swarm.drain(Duration::ZERO).await;
+}
