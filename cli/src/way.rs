@@ -57,14 +57,27 @@ impl Way {
         }
     }
 
-    /// The proxy that is asked for this server, if it is certain which.
-    pub fn proxy_for(&self, host: &str, port: u16) -> Option<&ProxyUrl> {
-        let Proxy::Url(url) = &self.proxy else { return None };
-        let covered = match &self.bypass {
+    /// Whether this server is reached without a proxy.
+    pub fn exempts(&self, host: &str, port: u16) -> bool {
+        match &self.bypass {
             Some(bypass) => bypass.covers(host, port),
             None => Bypass::default().covers(host, port),
-        };
-        (!covered).then_some(url)
+        }
+    }
+
+    /// What to say when the proxy that was given is not asked for this server.
+    pub fn unused_for(&self, host: &str, port: u16) -> Option<String> {
+        let Proxy::Url(url) = &self.proxy else { return None };
+        if !self.exempts(host, port) {
+            return None;
+        }
+        Some(match &self.bypass {
+            Some(_) => format!("The proxy {url} is not used for the server {host}: --no-proxy covers it"),
+            None => format!(
+                "The proxy {url} is not used for the server {host}, unless the host's NO_PROXY says otherwise: private \
+                 addresses are exempt; to use it all the same, give --no-proxy localhost"
+            ),
+        })
     }
 }
 
@@ -85,8 +98,13 @@ mod tests {
     #[test]
     fn private_servers_are_reached_without_the_proxy_unless_somebody_says_otherwise() {
         let way = Way::parse(Some("http://p:3128"), None).unwrap();
-        assert!(way.proxy_for("10.1.2.3", 8443).is_none() && way.proxy_for("muster.example.org", 8443).is_some());
+        assert!(way.exempts("10.1.2.3", 8443) && !way.exempts("muster.example.org", 8443));
+        let said = way.unused_for("10.1.2.3", 8443).unwrap();
+        assert!(said.contains("proxy http://p:3128 is not used for the server 10.1.2.3"), "{said}");
+        assert_eq!(way.unused_for("muster.example.org", 8443), None);
+        assert_eq!(Way::parse(None, None).unwrap().unused_for("10.1.2.3", 8443), None);
         let way = Way::parse(Some("http://p:3128"), Some("example.org")).unwrap();
-        assert!(way.proxy_for("10.1.2.3", 8443).is_some() && way.proxy_for("muster.example.org", 8443).is_none());
+        assert!(!way.exempts("10.1.2.3", 8443) && way.exempts("muster.example.org", 8443));
+        assert!(way.unused_for("muster.example.org", 8443).unwrap().contains("--no-proxy covers it"));
     }
 }

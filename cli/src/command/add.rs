@@ -9,7 +9,7 @@ use crate::args::{ConnectorAddArgs, Shell};
 use crate::client::Operator;
 use crate::context::{Address, Context};
 use crate::error::CliError;
-use crate::output::Output;
+use crate::output::{Output, say_aside};
 use crate::way::Way;
 use muster_wire::admin::{AddConnector, AddedConnector, Verb};
 use muster_wire::id::{PoolName, ThingName};
@@ -36,6 +36,9 @@ impl Run for ConnectorAddArgs {
         let plan = Plan::check(&args, &cx)?;
         let mut operator = cx.connect().await?;
         let added = add(&mut operator, &plan.request).await?;
+        if let Some(note) = plan.way.unused_for(&plan.server.host, plan.server.port) {
+            say_aside(&format!("muster: {note}"));
+        }
         operator.close().await;
         let script = Script {
             ca_pem: &cx.credentials()?.ca_pem,

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the Muster agent on this host and enrols the host as connector @NAME@.
 #
-# The token in this script works once, until @EXPIRES@, for this name, this pool and this prefix only.
+# @TOKEN_LINE@
 # The private key of the connector is made on this host and never leaves it.
 # Nothing is trusted but the authority below, whose SHA-256 fingerprint is
 #   @CA_SHA256@
@@ -37,12 +37,18 @@ AGENT_SHA256='@AGENT_SHA256@'
 AGENT_KB='@AGENT_KB@'
 CA_SHA256='@CA_SHA256@'
 PREFIX='@PREFIX@'
-# The proxy: inherited (what the environment says), never, or the URL below; direct: it is not for this server.
+# @PROXY_LINE@
 PROXY_MODE='@PROXY_MODE@'
 PROXY='@PROXY@'
 PROXY_URL='@PROXY_URL@'
 NO_PROXY_GIVEN='@NO_PROXY_GIVEN@'
 NO_PROXY_LIST='@NO_PROXY_LIST@'
+# Whether the list above, or without one the default, exempts the server from the proxy.
+EXEMPT='@EXEMPT@'
+# The server as NO_PROXY is compared with it; the numbers are those of an address.
+BARE_HOST='@BARE_HOST@'
+BARE_PORT='@BARE_PORT@'
+NUMBERS='@NUMBERS@'
 START='@START@'
 RENEW='@RENEW@'
 PREVIEW='@PREVIEW@'
@@ -70,6 +76,8 @@ host_failures=0
 net_failures=0
 known='no'
 root=''
+through=''
+exempt_by=''
 system=''
 here=''
 
@@ -375,25 +383,178 @@ on_the_way() {
 
 # Only ever beside the script: it changes the environment and does not come back.
 become_downloader() {
-    case $PROXY_MODE in
-    never | direct)
-        unset http_proxy https_proxy HTTPS_PROXY all_proxy ALL_PROXY
-        ;;
-    url)
-        unset all_proxy ALL_PROXY no_proxy NO_PROXY HTTPS_PROXY
-        https_proxy=$PROXY_URL
+    unset http_proxy https_proxy HTTPS_PROXY all_proxy ALL_PROXY no_proxy NO_PROXY
+    if [ -n "$through" ]; then
+        https_proxy=$through
         export https_proxy
-        ;;
-    esac
+    fi
     exec "$@"
 }
 
-uses_proxy() {
+# Sets through to the proxy that is asked for the server, as the agent chooses it: downloaders have rules of their own.
+choose_way() {
     case $PROXY_MODE in
-    url) return 0 ;;
-    inherited) [ -n "${https_proxy:-}${HTTPS_PROXY:-}${all_proxy:-}${ALL_PROXY:-}" ] ;;
+    url) through=$PROXY_URL ;;
+    inherited)
+        through=${HTTPS_PROXY:-${https_proxy:-}}
+        [ "$through" != none ] || through=''
+        ;;
+    esac
+    [ -n "$through" ] || return 0
+    exempt=$EXEMPT
+    exempt_by="what is exempt by default"
+    if [ -n "$NO_PROXY_GIVEN" ]; then
+        exempt_by="--no-proxy"
+    elif [ -n "${NO_PROXY:-${no_proxy:-}}" ]; then
+        exempt_by="NO_PROXY of the environment"
+        exempt=no
+        # Words, and none of them the name of a file.
+        set -f
+        for entry in $(printf '%s' "${NO_PROXY:-$no_proxy}" | tr ',A-Z' ' a-z'); do
+            if is_exempt "$entry"; then
+                exempt=yes
+            fi
+        done
+        set +f
+    fi
+    if [ "$exempt" = yes ]; then
+        through=''
+        return 0
+    fi
+    exempt_by=''
+    # A port that is not named is 80 to the agent, and another one to some downloaders.
+    case $through in
+    [Hh][Tt][Tt][Pp]://*) rest=${through#*://} ;;
+    *://*) return 0 ;;
+    *) rest=$through ;;
+    esac
+    rest=${rest%/}
+    case ${rest##*@} in
+    *]) rest=$rest:80 ;;
+    *:*) ;;
+    *) rest=$rest:80 ;;
+    esac
+    through=http://$rest
+}
+
+# Whether an entry of NO_PROXY is the server: a name and all below it, .domain, an address, a network, or *; but for
+# networks perhaps with a port.
+is_exempt() {
+    bits=128
+    only=''
+    place=$1
+    case $1 in
+    '*') return 0 ;;
+    */*)
+        place=${1%%/*}
+        bits=${1#*/}
+        case $bits in '' | *[!0-9]* | ????*) return 1 ;; esac
+        case $place in *:*) ;; *) bits=$((bits + 96)) ;; esac
+        ;;
+    \[*\]:*)
+        place=${1%%]*}
+        place=${place#?}
+        only=${1##*:}
+        ;;
+    \[*\])
+        place=${1%]}
+        place=${place#?}
+        ;;
+    *:*:*) ;;
+    *:*)
+        place=${1%%:*}
+        only=${1#*:}
+        ;;
+    esac
+    [ -z "$only" ] || [ "$only" = "$BARE_PORT" ] || return 1
+    while [ "$place" != "${place%.}" ]; do
+        place=${place%.}
+    done
+    [ -n "$place" ] || return 1
+    if found=$(numbers_of "$place"); then
+        [ -n "$NUMBERS" ] && [ "$bits" -le 128 ] && same_network "$found"
+        return
+    fi
+    case $1 in */*) return 1 ;; esac
+    # An address is no name, whatever its last digits are.
+    [ -z "$NUMBERS" ] || return 1
+    case $place in '*.'*) place=${place#?} ;; esac
+    case $place in
+    .*) case $BARE_HOST in *?"$place") return 0 ;; esac ;;
+    *) case $BARE_HOST in "$place" | *?".$place") return 0 ;; esac ;;
+    esac
+    return 1
+}
+
+# Whether the first bits of these numbers are those of the server.
+same_network() {
+    # IPv4 addresses are in no network of IPv6, though they can be written as such.
+    case $NUMBERS in '0 0 0 0 0 65535 '*) [ "$bits" -ge 96 ] || return 1 ;; esac
+    # shellcheck disable=SC2086
+    set -- $1
+    for number in $NUMBERS; do
+        [ "$bits" -gt 0 ] || return 0
+        cut=0
+        [ "$bits" -ge 16 ] || cut=$((16 - bits))
+        [ $(($1 >> cut)) = $((number >> cut)) ] || return 1
+        bits=$((bits - 16))
+        shift
+    done
+}
+
+# The eight numbers of an address, those of an IPv4 one as of ::ffff:a.b.c.d.
+numbers_of() {
+    case $1 in
+    *[!0-9a-f:.]* | *:::* | *::*::*) return 1 ;;
+    *:*.*)
+        last=$(numbers_of "${1##*:}") || return 1
+        # shellcheck disable=SC2086
+        set -- "$1" $last
+        numbers_of "${1%:*}:$(printf '%x:%x' "$8" "$9")"
+        ;;
+    *::*)
+        before=$(numbers_between "${1%%::*}") && after=$(numbers_between "${1#*::}") || return 1
+        # shellcheck disable=SC2086
+        set -- $before $after
+        zeros=''
+        while [ $# -lt 8 ]; do
+            zeros="$zeros 0"
+            set -- "$@" 0
+        done
+        [ $# = 8 ] && [ -n "$zeros" ] || return 1
+        # shellcheck disable=SC2086
+        echo $before $zeros $after
+        ;;
+    *:*)
+        before=$(numbers_between "$1") || return 1
+        # shellcheck disable=SC2086
+        set -- $before
+        [ $# = 8 ] && echo "$*"
+        ;;
+    *.*.*.*.* | *[!0-9.]* | .* | *. | *..*) return 1 ;;
+    *.*.*.*)
+        before=$(printf '%s' "$1" | tr . ' ')
+        for part in $before; do
+            case $part in 0?* | ????*) return 1 ;; esac
+            [ "$part" -le 255 ] || return 1
+        done
+        # shellcheck disable=SC2086
+        set -- $before
+        echo 0 0 0 0 0 65535 $(($1 * 256 + $2)) $(($3 * 256 + $4))
+        ;;
     *) return 1 ;;
     esac
+}
+
+numbers_between() {
+    case $1 in
+    '') return 0 ;;
+    :* | *: | *.*) return 1 ;;
+    esac
+    for part in $(printf '%s' "$1" | tr : ' '); do
+        case $part in ?????*) return 1 ;; esac
+        printf '%d ' "0x$part"
+    done
 }
 
 # Asks for the head of the health page of $target. $1: more arguments for the downloader, as one word.
@@ -417,7 +578,7 @@ stage_of() {
         case $1 in
         5 | 97) echo proxy ;;
         6) echo dns ;;
-        7) if uses_proxy; then echo proxy; else echo tcp; fi ;;
+        7) if [ -n "$through" ]; then echo proxy; else echo tcp; fi ;;
         28) echo tcp ;;
         56) case $said in *CONNECT*) echo proxy ;; *) echo http ;; esac ;;
         35 | 51 | 53 | 54 | 58 | 59 | 60 | 64 | 66 | 77 | 80 | 82 | 83 | 90 | 91) echo tls ;;
@@ -451,15 +612,20 @@ check_server() {
     why=''
     [ ! -s "$work/said" ] || why=$(tr '\n' ' ' <"$work/said" | cut -c 1-200)
     check_clock "$stage"
-    through=''
-    if uses_proxy; then
-        through=" through the proxy"
+    by=''
+    if [ -n "$through" ]; then
+        by=" through the proxy"
         if [ "$stage" = proxy ]; then
             net_verdict FAIL proxy "the proxy ${PROXY:-of the environment} does not connect: $why" \
                 "a way to $target" "allow $target in the proxy, or add the connector again with --proxy or --no-proxy"
             return
         fi
         net_verdict PASS proxy "${PROXY:-as the environment says}" "a way to $target"
+    elif [ -n "$exempt_by" ]; then
+        net_verdict PASS proxy "not used for $target: $exempt_by covers it" "a way to $target"
+    fi
+    if [ -n "$through" ]; then
+        :
     elif [ "$stage" = dns ]; then
         net_verdict FAIL dns "$target_host is not known here: $why" "an address" \
             "correct /etc/resolv.conf, or add $target_host to /etc/hosts"
@@ -468,11 +634,11 @@ check_server() {
         net_verdict PASS dns "$target_host" "an address"
     fi
     if [ "$stage" = tcp ] || [ "$stage" = dns ]; then
-        net_verdict FAIL tcp "cannot connect to $target$through: $why" "TCP to $target" \
+        net_verdict FAIL tcp "cannot connect to $target$by: $why" "TCP to $target" \
             "check that this host reaches $target: let it out in the firewall, and see that the server runs"
         return
     fi
-    net_verdict PASS tcp "connected to $target$through" "TCP to $target"
+    net_verdict PASS tcp "connected to $target$by" "TCP to $target"
     if [ "$stage" = tls ]; then
         net_verdict FAIL tls "$why" "the certificate of this fleet, and nobody who breaks up TLS on the way" \
             "correct the clock if it is wrong; exempt $target from TLS inspection; see that this is the right server"
@@ -525,7 +691,8 @@ check_clock() {
         ask_health --insecure --no-check-certificate || true
         ;;
     *)
-        net_verdict WARN clock "not compared: the server is not reached" "within $SKEW_MAX s of the server" "see below"
+        net_verdict WARN clock "not compared: the server is not reached" "within $SKEW_MAX s of the server" \
+            "first what the lines after this one say"
         return
         ;;
     esac
@@ -785,6 +952,7 @@ main() {
     write_ca
     check_ca
     choose_prefix
+    choose_way
     if is_enrolled && { [ -z "$AGENT_PATH" ] || version_here; }; then
         known=yes
     fi

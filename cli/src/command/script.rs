@@ -8,6 +8,7 @@ use crate::way::{Proxy, Way};
 use muster_certs::certificate;
 use muster_wire::admin::AddedConnector;
 use muster_wire::limits::PREFIX_BYTES_MAX;
+use std::net::IpAddr;
 use std::path::Path;
 
 /// What goes into the script.
@@ -64,7 +65,7 @@ impl Script<'_> {
         };
         let values = [
             ("@NAME@", self.added.name.to_string()),
-            ("@EXPIRES@", self.added.expires_at.to_string()),
+            ("@TOKEN_LINE@", self.token_line(preview)),
             ("@SERVER@", self.server.to_string()),
             ("@SERVER_HOST@", self.server.host.clone()),
             ("@SERVER_PORT@", self.server.port.to_string()),
@@ -75,7 +76,12 @@ impl Script<'_> {
             ("@AGENT_KB@", agent.map_or(0, |agent| agent.size / 1024 + 1).to_string()),
             ("@CA_SHA256@", fingerprint),
             ("@PREFIX@", self.added.prefix.as_deref().map(|prefix| self.prefix(prefix)).unwrap_or_default()),
+            ("@PROXY_LINE@", self.proxy_line()),
             ("@PROXY_MODE@", self.mode().to_owned()),
+            ("@EXEMPT@", yes(self.exempts_server())),
+            ("@BARE_HOST@", plain_url(&self.bare_host())),
+            ("@BARE_PORT@", self.server.port.to_string()),
+            ("@NUMBERS@", self.numbers()),
             ("@PROXY@", plain_url(&proxy)),
             ("@PROXY_URL@", plain_url(&url)),
             ("@NO_PROXY_GIVEN@", if self.way.bypass.is_some() { "yes" } else { "" }.to_owned()),
@@ -95,14 +101,54 @@ impl Script<'_> {
         Ok(values.iter().fold(template.to_owned(), |text, (name, value)| text.replace(name, value)))
     }
 
-    /// How a downloader gets to the server.
+    fn token_line(&self, preview: bool) -> String {
+        if preview {
+            return "This is a preview: it has no token, so it can check the host (--dry-run) and install nothing."
+                .to_owned();
+        }
+        let until = self.added.expires_at;
+        format!("The token in this script works once, until {until}, for this name, this pool and this prefix only.")
+    }
+
+    /// What the settings of the proxy mean, for whoever reads the script.
+    fn proxy_line(&self) -> String {
+        if let Some(note) = self.way.unused_for(&self.server.host, self.server.port) {
+            return format!("{note}.");
+        }
+        match self.way.proxy {
+            Proxy::Inherited => "The proxy is what the environment of the host says.".to_owned(),
+            Proxy::Never => "No proxy, whatever the environment of the host says.".to_owned(),
+            Proxy::Url(_) => "The proxy on the way to the server.".to_owned(),
+        }
+    }
+
+    /// Who says which proxy it is.
     fn mode(&self) -> &'static str {
         match self.way.proxy {
             Proxy::Inherited => "inherited",
             Proxy::Never => "never",
-            Proxy::Url(_) if self.way.proxy_for(&self.server.host, self.server.port).is_some() => "url",
-            Proxy::Url(_) => "direct",
+            Proxy::Url(_) => "url",
         }
+    }
+
+    /// Whether the server is reached without the proxy, as far as that is known here; a host's own NO_PROXY counts
+    /// instead of the default.
+    fn exempts_server(&self) -> bool {
+        self.way.exempts(&self.server.host, self.server.port)
+    }
+
+    fn bare_host(&self) -> String {
+        self.server.host.trim_end_matches('.').to_ascii_lowercase()
+    }
+
+    /// The numbers of the server's address, those of an IPv4 one as of `::ffff:a.b.c.d`.
+    fn numbers(&self) -> String {
+        let address = match self.bare_host().parse::<IpAddr>() {
+            Ok(IpAddr::V4(address)) => address.to_ipv6_mapped(),
+            Ok(IpAddr::V6(address)) => address,
+            Err(_) => return String::new(),
+        };
+        address.segments().map(|segment| segment.to_string()).join(" ")
     }
 
     /// The server checked it, and so did this program if it was given now; yet it becomes part of a script.

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+mod way;
+
 use super::super::allowlist::entries;
 use super::*;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -91,6 +93,8 @@ struct Case {
     start: bool,
     renew: bool,
     preview: bool,
+    /// muster.example.org:8443 if there is none.
+    server: Option<&'static str>,
     way: (Option<&'static str>, Option<&'static str>),
     argument: Option<&'static str>,
     env: &'static [(&'static str, &'static str)],
@@ -106,7 +110,7 @@ fn render_for(prefix: Option<&str>, agent: Option<&str>, case: Case, shell: Shel
         prefix: prefix.map(str::to_owned),
         agent: agent.map(|agent| download(sha256(agent))),
     };
-    let server = "muster.example.org:8443".parse().unwrap();
+    let server = case.server.unwrap_or("muster.example.org:8443").parse().unwrap();
     let script = Script {
         ca_pem: ca(),
         server: &server,
@@ -124,7 +128,8 @@ fn render(prefix: Option<&Path>, agent: Option<&str>, case: Case) -> String {
     render_for(prefix.map(|prefix| prefix.to_str().unwrap()), agent, case, Shell::Sh)
 }
 
-const PLAIN: Case = Case { start: false, renew: false, preview: false, way: (None, None), argument: None, env: &[] };
+const PLAIN: Case =
+    Case { start: false, renew: false, preview: false, server: None, way: (None, None), argument: None, env: &[] };
 const REFUSED: Case = Case { env: &[("REFUSE", "1")], ..PLAIN };
 
 /// A host: a folder for the prefix, and a PATH whose `curl` copies a file.
@@ -160,7 +165,7 @@ impl Host {
         fs::write(&script, render(Some(&self.path("prefix")), Some(announced), case)).unwrap();
         let mut command = Command::new("sh");
         command.arg(&script).args(case.argument).stdin(Stdio::null());
-        for name in ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
+        for name in ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"] {
             command.env_remove(name);
         }
         command.env("CALLS", self.path("calls")).env("SERVED", self.path("served")).envs(case.env.iter().copied());
@@ -173,8 +178,9 @@ impl Host {
 #[test]
 fn the_script_has_no_placeholder_left_and_the_shell_can_read_it() {
     for script in [render(None, None, PLAIN), render(Some(Path::new("/opt/muster")), Some(AGENT), PLAIN)] {
-        // What is left is "$@" alone.
-        assert_eq!(script.matches('@').count(), script.matches("\"$@\"").count(), "{script}");
+        // What is left are the arguments, and the @ of a URL.
+        let known = script.matches("\"$@\"").count() + script.matches("##*@}").count();
+        assert_eq!(script.matches('@').count(), known, "{script}");
         assert!(script.contains(ca().lines().nth(1).unwrap()) && script.contains(TOKEN));
         check_with(&["sh", "-n"], &script);
         check_with(&["shellcheck", "--shell=sh"], &script);
@@ -414,6 +420,7 @@ fn a_preview_shows_no_secret_and_only_rehearses() {
     let host = Host::new(AGENT);
     let case = Case { preview: true, way: (Some("http://me:secret@proxy:3128"), None), ..PLAIN };
     let script = render(Some(&host.path("prefix")), Some(AGENT), case);
+    assert!(script.contains("# This is a preview: it has no token") && !script.contains("this script works once"));
     assert!(!script.contains(TOKEN) && !script.contains("secret@") && script.contains("mst1_***"), "{script}");
     assert_eq!(host.run(AGENT, case).status.code(), Some(2));
     assert_eq!(host.text("calls.curl"), "");
