@@ -40,6 +40,7 @@ use crate::places::Prefix;
 use clap::Parser;
 use muster_runtime::clock::Clock;
 use muster_runtime::failure::Failure;
+use muster_runtime::plain::harmless;
 use serde::Serialize;
 use std::fmt;
 use std::path::Path;
@@ -63,11 +64,11 @@ fn main() -> ExitCode {
     match done {
         Ok(text) if text.is_empty() => ExitCode::SUCCESS,
         Ok(text) => {
-            println!("{text}");
+            println!("{}", harmless(&text));
             ExitCode::SUCCESS
         }
         Err(failure) => {
-            eprintln!("muster-agent: {}", failure.chain());
+            eprintln!("muster-agent: {}", harmless(&failure.chain()));
             failure.exit_code()
         }
     }

@@ -6,7 +6,7 @@ use muster_wire::topic::{Topic, ViewTopic};
 use muster_wire::view::{ActionView, ComponentView, ConnectorView, Life};
 
 use crate::client::Message;
-use crate::output::spelling;
+use crate::output::{plain, spelling};
 
 /// A message that was understood.
 #[derive(Clone, Debug)]
@@ -46,13 +46,13 @@ impl News {
 
     /// The message as one line for people.
     pub fn line(&self) -> String {
-        match self {
+        plain(&match self {
             Self::Connector(view) => connector(view),
             Self::Gone(name) => format!("{name}: gone"),
             Self::Action(view) => action(view),
             Self::Metrics(thing, measured) => format!("{thing}: {}", metrics(measured)),
             Self::Other(message) => format!("{}: {}", message.topic, String::from_utf8_lossy(&message.payload)),
-        }
+        })
     }
 }
 
@@ -142,6 +142,15 @@ mod tests {
                 "state": "running", "step": "probing", "by": "admin", "created_at": 0, "updated_at": 0,
             }),
             "alpha: greeter 1.0 -> 1.1 running (probing)",
+        );
+        check(
+            "muster/view/actions",
+            &serde_json::json!({
+                "v": 1, "target": "t", "job": "j", "thing": "alpha", "component": "greeter", "to": "1.1",
+                "state": "failed", "reason": "x\u{1b}[2K\nalpha: healthy", "by": "admin", "created_at": 0,
+                "updated_at": 0,
+            }),
+            "alpha: greeter 1.1 failed: x\u{fffd}[2K\u{fffd}alpha: healthy",
         );
         check("muster/view/else", &serde_json::json!(1), "muster/view/else: 1");
         check("muster/view/actions", &serde_json::json!(1), "muster/view/actions: 1");

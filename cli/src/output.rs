@@ -1,6 +1,8 @@
 //! What a command prints: a text for people, or one line of JSON.
 
 use crate::error::CliError;
+pub use muster_runtime::plain::plain;
+use muster_runtime::plain::{harmless, steers};
 use serde::Serialize;
 use std::fmt;
 use std::io::Write;
@@ -36,7 +38,7 @@ impl Output {
     /// Errors: [`CliError::Outcome`] when the result is not what was asked for.
     pub fn print(self, json: bool) -> Result<(), CliError> {
         match self.json {
-            Some(value) if json => say(&value.to_string()),
+            Some(value) if json => say(&json_line(&value)),
             _ if self.text.is_empty() => {}
             _ => say(self.text.trim_end_matches('\n')),
         }
@@ -44,16 +46,29 @@ impl Output {
     }
 }
 
+/// JSON in one line, in which no text steers a terminal: it reads back as the same value.
+pub fn json_line(value: &serde_json::Value) -> String {
+    let escape = |c: char| if steers(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
+    let text = value.to_string();
+    if text.contains(steers) { text.chars().map(escape).collect() } else { text }
+}
+
 /// Writes a line to stdout at once. A reader that went away (`| head`) is no reason to fail.
 pub fn say(line: &str) {
     let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "{line}");
+    let _ = writeln!(out, "{}", harmless(line));
     let _ = out.flush();
 }
 
 /// Writes a line to stderr: everything that is not a result.
 pub fn say_aside(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = writeln!(std::io::stderr(), "{}", harmless(line));
+}
+
+/// `name  value`, as a line of a sheet; an empty value is shown as `-`.
+pub fn line(name: &str, value: &str) -> String {
+    let value = if value.is_empty() { "-" } else { value };
+    format!("{name:<12}  {}\n", plain(value))
 }
 
 /// Aligned columns with a heading.
@@ -70,9 +85,7 @@ impl Table {
 
     /// Adds a line; an empty cell is shown as `-`.
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        // What hosts report must not steer the terminal.
-        let plain = |text: String| text.replace(char::is_control, "\u{fffd}");
-        let cell = |text: String| if text.is_empty() { "-".to_owned() } else { plain(text) };
+        let cell = |text: String| if text.is_empty() { "-".to_owned() } else { plain(&text) };
         self.rows.push(cells.into_iter().map(cell).collect());
     }
 }
@@ -189,6 +202,22 @@ mod tests {
         let text = table().within(60);
         assert!(text.contains("a-long-name-of-a-host  blue") && text.contains('…'), "{text}");
         assert!(!table().within(200).contains('…'));
+    }
+
+    /// A host name that paints, forges a line of the sheet, and uses an 8-bit control and a change of direction.
+    const EVIL: &str = "evil\u{1b}[31m\nlife          forged\u{9b}2J\u{202e}";
+
+    #[test]
+    fn what_a_host_says_neither_steers_the_terminal_nor_makes_a_line() {
+        assert_eq!(plain(EVIL), "evil\u{fffd}[31m\u{fffd}life          forged\u{fffd}2J\u{fffd}");
+        assert_eq!(line("host", EVIL).lines().count(), 1);
+        assert_eq!(line("host", ""), "host          -\n");
+        let mut table = Table::new(&["NAME"]);
+        table.row([EVIL.to_owned()]);
+        assert_eq!(table.to_string().lines().count(), 2);
+        let json = json_line(&EVIL.into());
+        assert!(!json.contains(steers), "{json}");
+        assert_eq!(serde_json::from_str::<String>(&json).ok().as_deref(), Some(EVIL));
     }
 
     #[test]

@@ -186,6 +186,9 @@ impl Template {
         if description.as_ref().is_some_and(|text| text.len() > DESCRIPTION_BYTES_MAX) {
             return Err(NotRegistered(format!("description: longer than {DESCRIPTION_BYTES_MAX} bytes")));
         }
+        if description.as_ref().is_some_and(|text| text.contains(char::is_control)) {
+            return Err(NotRegistered("description: it has control characters".to_owned()));
+        }
         Ok(Registration {
             name: named("thing name", ThingName::new(text("thing name", &self.name)?))?,
             pool: maybe("pool", &self.pool)?.map(|pool| named("pool", PoolName::new(pool))).transpose()?,

@@ -6,7 +6,7 @@ use crate::client::Operator;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::narrate;
-use crate::output::{Output, Table, or_empty, spelling};
+use crate::output::{Output, Table, line, or_empty, plain, spelling};
 use muster_wire::admin::{ConnectorList, ListConnectors, Selector, ShowConnector, ShownConnector, Verb};
 use muster_wire::id::Version;
 use muster_wire::settings::SettingsReport;
@@ -110,11 +110,10 @@ fn sheet(shown: &ShownConnector) -> String {
         ("measured", view.telemetry.as_ref().map(narrate::metrics).unwrap_or_default()),
     ];
     for (name, value) in lines {
-        let value = if value.is_empty() { "-" } else { &value };
-        let _ = writeln!(text, "{name:<12}  {value}");
+        text.push_str(&line(name, &value));
     }
     for (name, value) in &shown.attributes {
-        let _ = writeln!(text, "{:<12}  {name} = {value}", "attribute");
+        text.push_str(&line("attribute", &format!("{name} = {value}")));
     }
     text.push_str(&diagnosis::host(shown));
     if !view.components.is_empty() {
@@ -159,7 +158,7 @@ pub fn life(view: &LifecycleView) -> String {
     if let Some(why) = &view.why {
         text.push_str(&format!(" ({why})"));
     }
-    text
+    plain(&text)
 }
 
 /// Why it is not where it should be, and what failed last unless the first tells of it.
@@ -190,6 +189,28 @@ mod tests {
             text["why"] = why.into();
         }
         serde_json::from_value(text).unwrap()
+    }
+
+    #[test]
+    fn what_a_host_reports_makes_no_line_of_the_sheet() {
+        let evil = "evil\u{1b}[31m\nlife          forged";
+        let host = json!({
+            "hostname": evil, "os": evil, "arch": evil, "kernel": evil, "addresses": [evil],
+        });
+        let connector = json!({
+            "v": 1, "name": "web-1", "description": evil, "link": "offline", "link_since": 0, "work": "unknown",
+            "registered_at": 0, "host": host, "components": {},
+            "lifecycle": { "state": "disabled", "since": 0, "by": "ann", "why": evil },
+        });
+        let finding = json!({ "about": "web", "what": evil, "next": evil });
+        let shown: ShownConnector = serde_json::from_value(json!({
+            "connector": connector, "policies": [], "actions": [], "findings": [finding], "attributes": { "a": evil },
+        }))
+        .unwrap();
+        let text = sheet(&shown);
+        assert!(text.contains("forged") && !text.contains('\u{1b}'), "{text}");
+        let forged = text.lines().filter(|line| line.starts_with("life ") && !line.contains("disabled since")).count();
+        assert_eq!(forged, 0, "{text}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The parts of `muster connector show` that tell why a connector is not where it should be.
 
-use crate::output::{Table, or_empty, spelling};
+use crate::output::{Table, line, or_empty, plain, spelling};
 use muster_wire::admin::ShownConnector;
 use std::fmt::Write;
 
@@ -8,7 +8,14 @@ use std::fmt::Write;
 pub fn findings(shown: &ShownConnector) -> String {
     let mut text = String::new();
     for finding in &shown.findings {
-        let _ = writeln!(text, "{:<12}  {}\n{:<12}  -> {}", finding.about, finding.what, "", finding.next);
+        let _ = writeln!(
+            text,
+            "{:<12}  {}\n{:<12}  -> {}",
+            plain(&finding.about),
+            plain(&finding.what),
+            "",
+            plain(&finding.next)
+        );
     }
     if !text.is_empty() {
         text = format!("not as it should be:\n{text}\n");
@@ -33,8 +40,7 @@ pub fn host(shown: &ShownConnector) -> String {
     ];
     let mut text = String::new();
     for (name, value) in lines {
-        let value = if value.is_empty() { "-" } else { &value };
-        let _ = writeln!(text, "{name:<12}  {value}");
+        text.push_str(&line(name, &value));
     }
     text
 }

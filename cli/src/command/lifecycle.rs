@@ -6,7 +6,7 @@ use crate::client::Operator;
 use crate::confirm::confirm;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::output::{Output, say_aside, spelling};
+use crate::output::{Output, plain, say_aside, spelling};
 use muster_wire::admin::{
     DisableConnector, LifecycleChanged, NameConnector, ResolveConnector, UninstallConnector, UninstallProgress,
     UninstallWish, Verb,
@@ -50,7 +50,7 @@ impl Run for ConnectorRemoveArgs {
         let mut text = String::new();
         for (what, name) in [("removed from the host", DETAIL_REMOVED), ("left on the host", DETAIL_KEPT)] {
             if let Some(list) = uninstalled.as_ref().and_then(|progress| progress.details.get(name)) {
-                text.push_str(&format!("{what}: {list}\n"));
+                text.push_str(&format!("{what}: {}\n", plain(list)));
             }
         }
         text.push_str(&format!("{}: {}", self.name, revoked(&changed)));
@@ -87,6 +87,7 @@ impl ConnectorRemoveArgs {
                 Some(JobStatus::Succeeded) => return Ok(Some(progress)),
                 Some(status) if status.is_terminal() => {
                     let reason = progress.details.get(DETAIL_REASON).map_or("it gave no reason", String::as_str);
+                    let reason = plain(reason);
                     return self.given_up(format!("did not uninstall itself ({}: {reason})", spelling(&status)));
                 }
                 _ => {}

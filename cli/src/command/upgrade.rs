@@ -7,7 +7,7 @@ use crate::client::Operator;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::narrate::{self, News};
-use crate::output::{Output, say, say_aside};
+use crate::output::{Output, plain, say, say_aside};
 use muster_wire::admin::{ActionList, ListActions, Upgrade, UpgradeStarted, Verb};
 use muster_wire::id::{ComponentName, ThingName, Version};
 use muster_wire::view::{ActionState, ActionView, ConnectorView};
@@ -95,7 +95,7 @@ async fn follow(
                 if let News::Action(action) = News::of(message?)
                     && action.target == goal.started.target
                 {
-                    say_aside(&narrate::action(&action));
+                    say_aside(&plain(&narrate::action(&action)));
                     if action.state.is_end() {
                         tick.reset_immediately();
                     }
@@ -168,7 +168,7 @@ impl Goal<'_> {
                 Fate::Waiting(why) => ("waiting", Some(why)),
             };
             lines.push(match reason {
-                Some(reason) => format!("{thing}: {state} ({reason})"),
+                Some(reason) => format!("{thing}: {state} ({})", plain(reason)),
                 None => format!("{thing}: {state}"),
             });
             ends.insert(thing.to_string(), json!({"state": state, "reason": reason}));

@@ -6,7 +6,7 @@ use crate::client::Message;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::narrate::News;
-use crate::output::{Output, say};
+use crate::output::{Output, json_line, say};
 use muster_wire::topic::{Topic, ViewTopic};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -62,7 +62,7 @@ fn line(message: Message, json: bool, now: &str) -> String {
     }
     let payload = serde_json::from_slice(&message.payload)
         .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&message.payload).into_owned()));
-    json!({"topic": message.topic, "payload": payload}).to_string()
+    json_line(&json!({"topic": message.topic, "payload": payload}))
 }
 
 #[cfg(test)]

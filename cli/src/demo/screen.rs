@@ -1,5 +1,6 @@
 //! What the demo shows: events as lines, and on a terminal a status line that is drawn over and over.
 
+use crate::output::plain;
 use muster_runtime::clock::Clock;
 use std::io::{IsTerminal, Write};
 use std::time::Instant;
@@ -25,7 +26,7 @@ impl Screen {
     /// A line that stays, with the time since the start.
     pub fn event(&mut self, text: &str) {
         let elapsed = self.clock.instant().duration_since(self.began).as_secs_f32();
-        self.note(&format!("{elapsed:6.1} s  {text}"));
+        self.note(&format!("{elapsed:6.1} s  {}", plain(text)));
     }
 
     /// A line that stays.

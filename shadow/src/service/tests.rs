@@ -402,6 +402,19 @@ fn operators_learn_why_they_are_refused() {
     let cases = [
         ("connector-add", json!({ "name": "a" }), "conflict", "a connector is called a already"),
         ("connector-show", json!({ "name": "z" }), "not-found", "no connector is called z"),
+        (
+            "connector-add",
+            json!({ "name": "c", "description": "red\u{1b}[31m\nlife  forged" }),
+            "invalid",
+            "the description has control characters",
+        ),
+        (
+            "connector-edit",
+            json!({ "name": "a", "description": "a\u{9b}b" }),
+            "invalid",
+            "the description has control characters",
+        ),
+        ("connector-disable", json!({ "name": "a", "reason": "a\rb" }), "invalid", "the reason has control characters"),
         ("connector-add", json!({ "name": "a/b" }), "invalid", "character '/' is not allowed"),
         (
             "job-create",

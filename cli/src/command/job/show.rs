@@ -40,7 +40,7 @@ pub fn job(shown: &ShownJob) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: String| {
         if !value.is_empty() {
-            let _ = writeln!(text, "{name:<12}  {value}");
+            text.push_str(&crate::output::line(name, &value));
         }
     };
     line("job", summary.job_id.to_string());

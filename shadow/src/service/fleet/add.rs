@@ -3,14 +3,14 @@
 //! The token's record is written with the connector's. A crash between the two leaves a token without a connector, which
 //! nobody was told, or a connector whose token record is gone: an operator renews the script.
 
-use super::{FleetWorker, Refused, refuse};
+use super::{FleetWorker, Refused, check_text, refuse};
 use crate::records::{Binding, Connector, TokenRecord, key};
 use muster_certs::token::Token;
 use muster_runtime::ids::random_bytes;
 use muster_wire::admin::{AddConnector, AddedConnector};
 use muster_wire::id::PersonName;
 use muster_wire::limits::{
-    COMPONENTS_PER_ADD_MAX, DESCRIPTION_BYTES_MAX, ENROLMENT_TOKEN_LIFE_MAX, ENROLMENT_TOKEN_LIFE_MIN, PREFIX_BYTES_MAX,
+    COMPONENTS_PER_ADD_MAX, ENROLMENT_TOKEN_LIFE_MAX, ENROLMENT_TOKEN_LIFE_MIN, PREFIX_BYTES_MAX,
 };
 use muster_wire::rejection::RejectionCode;
 use std::time::Duration;
@@ -92,10 +92,7 @@ impl FleetWorker {
 
     /// Whether the request makes sense by itself. Returns the life of its token.
     fn check_add(&self, add: &AddConnector) -> Result<Duration, Refused> {
-        if add.description.as_ref().is_some_and(|text| text.len() > DESCRIPTION_BYTES_MAX) {
-            let message = format!("the description is longer than {DESCRIPTION_BYTES_MAX} bytes");
-            return refuse(RejectionCode::TooLarge, message);
-        }
+        check_text("description", add.description.as_deref())?;
         if let Some(prefix) = &add.prefix
             && (prefix.is_empty()
                 || prefix.len() > PREFIX_BYTES_MAX

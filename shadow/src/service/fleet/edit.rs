@@ -5,16 +5,14 @@
 //! alone. A crash between the two records leaves a connector that has moved and says why it is not where its pool is;
 //! the same command again states the intent.
 
-use super::{FleetWorker, Refused, refuse};
+use super::{FleetWorker, Refused, check_text};
 use crate::records::{Connector, Target, key};
 use crate::service::ServiceError;
 use crate::service::batch::Batch;
 use crate::service::reconcile::wanted;
 use muster_model::reconcile::{Action, Wanted};
-use muster_wire::admin::{EditConnector, EditedConnector, Intent, Selector};
+use muster_wire::admin::{Edit, EditConnector, EditedConnector, Intent, Selector};
 use muster_wire::id::{ComponentName, JobId, PersonName, TargetId};
-use muster_wire::limits::DESCRIPTION_BYTES_MAX;
-use muster_wire::rejection::RejectionCode;
 use muster_wire::view::ActionState;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,16 +21,15 @@ use tracing::info;
 impl FleetWorker {
     pub(super) fn edit_connector(&self, edit: EditConnector, by: &PersonName) -> Result<EditedConnector, Refused> {
         let known = self.in_fleet(&edit.name)?;
+        if let Edit::Set(description) = &edit.description {
+            check_text("description", Some(description))?;
+        }
         let connector = Connector {
             pool: edit.pool.apply(known.pool.clone()),
             site: edit.site.apply(known.site.clone()),
             description: edit.description.apply(known.description.clone()),
             ..known.as_ref().clone()
         };
-        if connector.description.as_ref().is_some_and(|text| text.len() > DESCRIPTION_BYTES_MAX) {
-            let message = format!("the description is longer than {DESCRIPTION_BYTES_MAX} bytes");
-            return refuse(RejectionCode::TooLarge, message);
-        }
         let host = self.view_of(&known).host;
         let (before, after) = {
             let fleet = self.shared.fleet();

@@ -3,24 +3,21 @@
 //! A record is durable before the table of the door changes, and before the secret is told. A key that was revoked is
 //! refused from the next request on: the door asks the table about every one.
 
-use super::{FleetWorker, ROOM_BYTES, Refused, refuse};
+use super::{FleetWorker, ROOM_BYTES, Refused, check_text, refuse};
 use crate::records::{AccessKey, KeyRevoked, key};
 use crate::service::ServiceError;
 use muster_certs::access_key::access_key_id;
 use muster_runtime::ids::random_bytes;
 use muster_wire::admin::{CreateKey, CreatedKey, KeyList, KeyPolicy, KeyView, ListKeys, RevokeKey};
 use muster_wire::id::{PersonName, ThingName};
-use muster_wire::limits::{ACCESS_KEYS_MAX, DESCRIPTION_BYTES_MAX};
+use muster_wire::limits::ACCESS_KEYS_MAX;
 use muster_wire::rejection::RejectionCode;
 use std::sync::Arc;
 use tracing::info;
 
 impl FleetWorker {
     pub(super) fn create_key(&self, create: CreateKey, by: &PersonName) -> Result<CreatedKey, Refused> {
-        if create.description.as_ref().is_some_and(|text| text.len() > DESCRIPTION_BYTES_MAX) {
-            let message = format!("the description is longer than {DESCRIPTION_BYTES_MAX} bytes");
-            return refuse(RejectionCode::TooLarge, message);
-        }
+        check_text("description", create.description.as_deref())?;
         if let KeyPolicy::Connector(thing) = &create.policy
             && self.shared.fleet().connectors.get(thing).is_some_and(|connector| connector.is_removed())
         {

@@ -4,7 +4,7 @@
 //! certificates follows, and the start of the server does what a crash left of it; what it does to jobs and actions
 //! follows from the record whenever the thing's worker looks.
 
-use super::{FleetWorker, Refused, refuse};
+use super::{FleetWorker, Refused, check_text, refuse};
 use crate::records::{Connector, Lifecycle, Uninstall, key};
 use crate::service::ServiceError;
 use crate::service::lives::UNINSTALL_PREFIX;
@@ -16,7 +16,6 @@ use muster_wire::admin::{
     UninstallWish,
 };
 use muster_wire::id::{JobId, PersonName, ThingName};
-use muster_wire::limits::DESCRIPTION_BYTES_MAX;
 use muster_wire::rejection::RejectionCode;
 use muster_wire::view::{Life, LinkStatus};
 use std::sync::Arc;
@@ -66,10 +65,7 @@ impl FleetWorker {
         disable: DisableConnector,
         by: &PersonName,
     ) -> Result<LifecycleChanged, Refused> {
-        if disable.reason.as_ref().is_some_and(|reason| reason.len() > DESCRIPTION_BYTES_MAX) {
-            let message = format!("the reason is longer than {DESCRIPTION_BYTES_MAX} bytes");
-            return refuse(RejectionCode::TooLarge, message);
-        }
+        check_text("reason", disable.reason.as_deref())?;
         let known = self.in_fleet(&disable.name)?;
         if !known.is_managed() {
             return Ok(self.outcome(&known, 0));

@@ -34,6 +34,7 @@ use muster_wire::admin::{Reply, ShowCa, TakeSnapshot, Verb};
 use muster_wire::codec::Encoding;
 use muster_wire::component::PublishedComponent;
 use muster_wire::id::PersonName;
+use muster_wire::limits::DESCRIPTION_BYTES_MAX;
 use muster_wire::rejection::{Rejection, RejectionCode};
 use muster_wire::time::Timestamp;
 use muster_wire::topic::{CertificateTopic, Topic};
@@ -104,6 +105,20 @@ impl From<Rejection> for Refused {
 
 fn refuse<T>(code: RejectionCode, message: impl Into<String>) -> Result<T, Refused> {
     Err(Refused::No(Rejection::new(code, message)))
+}
+
+/// Whether free text of an operator can be stored: others read it on their terminals, so it is one line and steers nothing.
+fn check_text(what: &str, text: Option<&str>) -> Result<(), Refused> {
+    let Some(text) = text else { return Ok(()) };
+    if text.len() > DESCRIPTION_BYTES_MAX {
+        let message = format!("the {what} is longer than {DESCRIPTION_BYTES_MAX} bytes");
+        return refuse(RejectionCode::TooLarge, message);
+    }
+    if text.contains(char::is_control) {
+        let message = format!("the {what} has control characters; write it as one line of plain text");
+        return refuse(RejectionCode::Invalid, message);
+    }
+    Ok(())
 }
 
 /// Serves the fleet as a whole.

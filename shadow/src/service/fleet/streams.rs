@@ -1,6 +1,6 @@
 //! Streams that operators make: files that are here, under numbers.
 
-use super::{FleetWorker, ROOM_BYTES, Refused, refuse};
+use super::{FleetWorker, ROOM_BYTES, Refused, check_text, refuse};
 use crate::records::{Stream, StreamFile, key};
 use muster_wire::admin::{CreateStream, ListStreams, NameStream, StreamFileOf, StreamList, StreamSource, StreamView};
 use muster_wire::enrol::artifact_file;
@@ -23,10 +23,7 @@ impl FleetWorker {
             let message = format!("a stream has 1 to {STREAM_FILES_MAX} files, not {}", files.len());
             return refuse(RejectionCode::Invalid, message);
         }
-        if description.len() > DESCRIPTION_BYTES_MAX {
-            let message = format!("the description is longer than {DESCRIPTION_BYTES_MAX} bytes");
-            return refuse(RejectionCode::TooLarge, message);
-        }
+        check_text("description", Some(&description))?;
         let (known, count) = {
             let fleet = self.shared.fleet();
             (fleet.streams.get(&id).cloned(), fleet.streams.len())

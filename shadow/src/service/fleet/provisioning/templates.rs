@@ -2,11 +2,11 @@
 
 use super::{No, no};
 use crate::records::{ProvisioningTemplate, key};
-use crate::service::fleet::{FleetWorker, Refused, refuse};
+use crate::service::fleet::{FleetWorker, Refused, check_text, refuse};
 use muster_model::provision::Template;
 use muster_wire::admin::{CreateTemplate, ListTemplates, NameTemplate, TemplateList, TemplateParameter, TemplateView};
 use muster_wire::id::{PersonName, TemplateName};
-use muster_wire::limits::{DESCRIPTION_BYTES_MAX, HOOK_URL_BYTES_MAX, PROVISIONING_TEMPLATES_MAX};
+use muster_wire::limits::{HOOK_URL_BYTES_MAX, PROVISIONING_TEMPLATES_MAX};
 use muster_wire::policy::PolicyName;
 use muster_wire::provision::ProvisioningErrorCode;
 use muster_wire::rejection::{Rejection, RejectionCode};
@@ -24,9 +24,7 @@ impl FleetWorker {
             Ok(template) => template,
             Err(error) => return invalid(error.to_string()),
         };
-        if create.description.as_ref().is_some_and(|text| text.len() > DESCRIPTION_BYTES_MAX) {
-            return invalid(format!("the description is longer than {DESCRIPTION_BYTES_MAX} bytes"));
-        }
+        check_text("description", create.description.as_deref())?;
         if let Some(problem) = create.hook.as_deref().and_then(bad_hook) {
             return invalid(problem);
         }
