@@ -88,7 +88,7 @@ pub enum DialError {
     #[error("{0:?} is neither a host name nor an IP address")]
     Name(String),
     /// No TLS with this server.
-    #[error("no TLS connection to {server}: {source}")]
+    #[error("no TLS connection to {server}{}: {source}", meaning(source))]
     Tls {
         /// The server.
         server: Server,
@@ -197,6 +197,22 @@ fn is_strange(error: &io::Error) -> bool {
         rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature)
             | rustls::Error::InvalidCertificate(CertificateError::Other(_))
     )
+}
+
+/// What a failure of TLS means, where it is not the way that is at fault.
+fn meaning(error: &io::Error) -> &'static str {
+    let is_foreign = matches!(
+        error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()),
+        Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature))
+    );
+    match is_foreign {
+        true => {
+            ": it was reached, and what answers there is not of the fleet that this host knows (another server, or the \
+             fleet has a new authority since); if the address is right, `muster connector add NAME --renew`, where the \
+             fleet is run, makes a new install script"
+        }
+        false => "",
+    }
 }
 
 #[cfg(test)]

@@ -203,7 +203,10 @@ pub fn reload(prefix: &Prefix) -> Result<String, Failure> {
     ))
 }
 
-fn read_settings(prefix: &Prefix) -> Result<Settings, Failure> {
+/// Settings as they can be used.
+///
+/// Errors: every problem at once.
+pub fn read_settings(prefix: &Prefix) -> Result<Settings, Failure> {
     if !prefix.settings().exists() && !Identity::exists(prefix) {
         return Err(Identity::missing(prefix));
     }

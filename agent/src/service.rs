@@ -19,6 +19,8 @@ use crate::identity::Identity;
 use crate::lock;
 use crate::places::Prefix;
 use crate::platform;
+use crate::removal::Removal;
+use crate::run::read_settings;
 use clap::ValueEnum;
 use muster_runtime::failure::Failure;
 use portable::Portable;
@@ -79,6 +81,10 @@ pub trait Manager {
     fn stop(&self) -> Result<(), Failure>;
     /// Takes the service away, and says what was there. Does not stop the agent: it may be the caller.
     fn remove(&self) -> Result<Vec<String>, Failure>;
+    /// What people may have made themselves for it and have to take away themselves.
+    fn left(&self) -> Vec<String> {
+        Vec::new()
+    }
     /// How it stands.
     fn state(&self) -> Result<State, Failure>;
     /// Where its log is read.
@@ -88,6 +94,7 @@ pub trait Manager {
 /// Installs the service, starts the agent if `start`, and says what was done.
 pub fn install(prefix: &Prefix, wanted: Option<Kind>, start: bool) -> Result<String, Failure> {
     let identity = Identity::load(prefix)?;
+    can_start(prefix)?;
     let kind = choose(wanted)?;
     let program = program::place(prefix)?;
     if let Some(old) = Record::read(prefix)?
@@ -123,6 +130,7 @@ pub fn start(prefix: &Prefix) -> Result<String, Failure> {
                 "an agent runs already{who}, but not as this service; stop it first"
             )));
         }
+        can_start(prefix)?;
         manager.start()?;
     }
     describe(&*manager)
@@ -130,19 +138,35 @@ pub fn start(prefix: &Prefix) -> Result<String, Failure> {
 
 /// Stops the agent, also one that was started by hand.
 pub fn stop(prefix: &Prefix) -> Result<String, Failure> {
+    let ran = lock::is_held(prefix)?;
     if let Some(record) = Record::read(prefix)? {
         manager(prefix, &record).stop()?;
     }
     portable::stop(prefix)?;
-    Ok("the agent does not run; its components go on".to_owned())
+    Ok(match ran {
+        true => "the agent is stopped; its components go on",
+        false => "the agent did not run; its components go on",
+    }
+    .to_owned())
 }
 
 /// Stops the agent if it runs, and starts it.
 pub fn restart(prefix: &Prefix) -> Result<String, Failure> {
     // Asked first: without a service nothing would start the agent that is stopped.
     installed(prefix)?;
+    can_start(prefix)?;
     stop(prefix)?;
     start(prefix)
+}
+
+/// An agent that works must not be stopped for one that cannot start: its settings are looked at first, and every problem
+/// of theirs is told.
+fn can_start(prefix: &Prefix) -> Result<(), Failure> {
+    // A removal that goes on needs no settings.
+    if Removal::read(prefix)?.is_some() {
+        return Ok(());
+    }
+    read_settings(prefix).map(drop)
 }
 
 /// How the service stands; `None` when there is none.
@@ -154,6 +178,11 @@ pub fn state(prefix: &Prefix) -> Result<Option<State>, Failure> {
 pub fn remove(prefix: &Prefix) -> Result<Vec<String>, Failure> {
     let Some(record) = Record::read(prefix)? else { return Ok(Vec::new()) };
     manager(prefix, &record).remove()
+}
+
+/// What people have to take away themselves once the service is removed.
+pub fn left(prefix: &Prefix) -> Result<Vec<String>, Failure> {
+    Ok(Record::read(prefix)?.map(|record| manager(prefix, &record).left()).unwrap_or_default())
 }
 
 fn installed(prefix: &Prefix) -> Result<Box<dyn Manager>, Failure> {

@@ -43,6 +43,9 @@ pub struct Told {
     /// What is wrong with the identity or the clock of this host.
     #[serde(default)]
     pub identity: Option<String>,
+    /// Why the server gives no work, in its own words.
+    #[serde(default)]
+    pub no_work: Option<String>,
     /// When the server confirmed a report of this process, first and last.
     pub checked_in: Option<CheckIns>,
 }
@@ -106,6 +109,7 @@ impl Standing {
             link_since: now,
             trouble: None,
             identity: None,
+            no_work: None,
             checked_in: None,
         };
         let life_at = notifier.life_every().map(|_| clock.instant());
@@ -154,6 +158,14 @@ impl Standing {
         self.tell();
     }
 
+    /// The server gives no work, for this reason, or gives it again.
+    pub fn no_work(&mut self, why: Option<String>) {
+        if self.told.no_work != why {
+            self.told.no_work = why;
+            self.tell();
+        }
+    }
+
     /// Waits until the next sign of life is due; for ever when nobody waits for one.
     pub async fn life_due(&self) {
         match self.life_at {
@@ -190,7 +202,8 @@ impl Standing {
     /// One line for the service manager's own listing.
     fn line(&self) -> String {
         // What is wrong with the identity is the reason for the rest, and says what to do.
-        let trouble = self.told.identity.as_deref().or(self.told.trouble.as_deref());
+        let told = &self.told;
+        let trouble = told.identity.as_deref().or(told.trouble.as_deref()).or(told.no_work.as_deref());
         let trouble = trouble.map(|trouble| format!(": {trouble}")).unwrap_or_default();
         match (self.told.link, self.told.checked_in) {
             (LinkState::Connecting, _) => "Connecting to the server".to_owned(),
@@ -234,6 +247,12 @@ mod tests {
         assert_eq!(told().identity.as_deref(), Some("the clock is wrong"));
         assert!(standing.line().ends_with(": the clock is wrong"), "{}", standing.line());
         standing.identity(None);
+        standing.no_work(Some("alpha is quarantined".into()));
+        standing.checked_in();
+        assert_eq!(told().no_work.as_deref(), Some("alpha is quarantined"));
+        assert!(standing.line().ends_with(": alpha is quarantined"), "{}", standing.line());
+        standing.no_work(None);
+        assert_eq!(told().no_work, None);
         standing.down(&End { why: "revoked".into(), refused: true });
         assert_eq!(told().link, LinkState::Refused);
         // A process that started at another moment is somebody else.

@@ -13,12 +13,14 @@ use crate::standing::{LinkState, Told};
 use crate::trial;
 use muster_runtime::clock::Clock;
 use muster_runtime::failure::Failure;
+use muster_runtime::settings::SettingsError;
 use muster_wire::component::{LastFailed, UpgradeStep};
 use muster_wire::id::{ComponentName, ThingName, Version};
 use muster_wire::settings::RefusedSettings;
 use muster_wire::time::Timestamp;
 use serde::Serialize;
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 /// What is here.
@@ -30,10 +32,10 @@ pub struct Status {
     pub fleet: String,
     /// Until when its certificate is good.
     pub certificate_expires: Timestamp,
-    /// The server of the settings.
-    pub server: String,
-    /// The proxy in between, and who said so.
-    pub proxy: String,
+    /// The server of the settings; absent when they cannot be used.
+    pub server: Option<String>,
+    /// The proxy in between, and who said so; absent when the settings cannot be used.
+    pub proxy: Option<String>,
     /// Whether these still wait for the server's confirmation.
     pub settings_on_trial: bool,
     /// Connection settings that were tried and taken back.
@@ -73,6 +75,8 @@ pub struct Running {
     pub trouble: Option<String>,
     /// What it says is wrong with the identity or the clock of this host.
     pub identity: Option<String>,
+    /// Why the server gives it no work, for example because the connector is in quarantine.
+    pub no_work: Option<String>,
 }
 
 /// One component.
@@ -101,8 +105,7 @@ pub struct Component {
 /// Looks at the prefix.
 pub fn status(prefix: &Prefix) -> Result<Status, Failure> {
     let identity = Identity::load(prefix)?;
-    let settings = Settings::read(prefix)
-        .map_err(|error| Failure::local_because(format!("{} cannot be used", prefix.settings().display()), error))?;
+    let settings = Settings::read(prefix);
     let trial =
         trial::look(prefix).map_err(|error| Failure::local_because("the trial of settings is not known", error));
     let (settings_on_trial, settings_refused) = trial?;
@@ -112,8 +115,8 @@ pub fn status(prefix: &Prefix) -> Result<Status, Failure> {
         name: identity.name,
         fleet: identity.fleet.as_str().to_owned(),
         certificate_expires: Timestamp::from_seconds(identity.certificate.not_after),
-        server: settings.server.to_string(),
-        proxy: settings.proxy.explain(&settings.server),
+        server: settings.as_ref().ok().map(|settings| settings.server.to_string()),
+        proxy: settings.as_ref().ok().map(|settings| settings.proxy.explain(&settings.server)),
         settings_on_trial,
         settings_refused,
         agent_runs,
@@ -124,8 +127,24 @@ pub fn status(prefix: &Prefix) -> Result<Status, Failure> {
         components: journal::known(prefix).into_iter().map(|name| component(prefix, name)).collect::<Result<_, _>>()?,
     };
     let life = status.certificate_expires.since(Timestamp::from_seconds(identity.certificate.not_before));
-    status.problems = status.find_problems(Removal::read(prefix)?.is_some(), life, Clock::system().now());
+    let leaves = Removal::read(prefix)?.is_some();
+    if let (Err(error), false) = (&settings, leaves) {
+        status.problems = unusable(&prefix.settings(), error, status.agent_runs);
+    }
+    let others = status.find_problems(leaves, life, Clock::system().now());
+    status.problems.extend(others);
     Ok(status)
+}
+
+/// The problems of settings that cannot be used, and what that means for the agent.
+fn unusable(path: &Path, error: &SettingsError, agent_runs: bool) -> Vec<String> {
+    let file = path.display();
+    let next = match agent_runs {
+        true => "the agent goes on with those that it started with; correct them before it is started again",
+        false => "the agent cannot start; correct them",
+    };
+    let first = format!("the settings in {file} cannot be used: {next}");
+    std::iter::once(first).chain(error.problems.iter().map(|problem| format!("settings: {problem}"))).collect()
 }
 
 /// Waits until the server has confirmed a report of the agent that runs: the sign that this host is in the fleet.
@@ -177,7 +196,15 @@ impl Status {
         match (&self.agent, self.agent_runs) {
             (None, false) => problems.push("the agent does not run; start it: muster-agent start".to_owned()),
             (None, true) => problems.push("an agent runs, but does not say how it stands".to_owned()),
-            (Some(agent), _) => problems.extend(agent.identity.clone().into_iter().chain(agent.problem())),
+            (Some(agent), _) => {
+                problems.extend(agent.identity.clone().into_iter().chain(agent.problem()));
+                if let Some(why) = &agent.no_work {
+                    let name = &self.name;
+                    problems.push(format!(
+                        "the server gives this host no work: {why} (on the operator's side: muster connector show {name})"
+                    ));
+                }
+            }
         }
         if let Some(agent) = &self.agent
             && agent.version != self.version
@@ -212,7 +239,7 @@ impl Running {
             (LinkState::Up, Some(_)) => self.trouble.clone(),
             (LinkState::Up, None) => Some(format!("the server has not confirmed this host yet{trouble}")),
             (LinkState::Connecting, _) => Some("the server was not reached yet".to_owned()),
-            (LinkState::Down, _) => Some(format!("the server is not reached{trouble}")),
+            (LinkState::Down, _) => Some(format!("not connected to the server{trouble}")),
             (LinkState::Refused, _) => Some(format!("the server does not let this host in{trouble}")),
         }
     }
@@ -230,6 +257,7 @@ impl From<Told> for Running {
             last_check_in: told.checked_in.map(|at| at.last),
             trouble: told.trouble,
             identity: told.identity,
+            no_work: told.no_work,
         }
     }
 }
@@ -258,8 +286,9 @@ impl fmt::Display for Status {
         writeln!(f, "connector    {} of fleet {}", self.name, self.fleet)?;
         writeln!(f, "certificate  good until {}", self.certificate_expires)?;
         let on_trial = if self.settings_on_trial { ", on trial until the server confirms it" } else { "" };
-        writeln!(f, "server       {}{on_trial}", self.server)?;
-        writeln!(f, "proxy        {}", self.proxy)?;
+        let unknown = "not known: the settings cannot be used";
+        writeln!(f, "server       {}{on_trial}", self.server.as_deref().unwrap_or(unknown))?;
+        writeln!(f, "proxy        {}", self.proxy.as_deref().unwrap_or(unknown))?;
         if let Some(refused) = &self.settings_refused {
             writeln!(f, "refused      {refused}")?;
         }

@@ -151,7 +151,7 @@ fn a_removal_waits_for_the_server_to_know() {
     host.run();
     eventually("the agent has tried to tell", SOON, || {
         let status = host.agent(&["status"]).succeeded().stdout;
-        if status.contains("the server is not reached") { Ok(()) } else { Err(status) }
+        if status.contains("not connected to the server") { Ok(()) } else { Err(status) }
     });
     assert!(host.is_running() && host.prefix().join("state/identity/key.pem").exists());
     fleet.serve();

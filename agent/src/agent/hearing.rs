@@ -143,6 +143,7 @@ impl Agent {
             JobsTopic::Accepted(JobsVerb::StartNext) => {
                 let Some(answer) = decode::<ExecutionResponse>(payload) else { return };
                 self.requests.answered(answer.client_token.as_deref());
+                self.parts.standing.no_work(None);
                 if let Some(execution) = answer.execution {
                     self.offer(&execution);
                 }
@@ -166,6 +167,9 @@ impl Agent {
         use JobErrorCode::{InternalError, RequestThrottled, ResourceNotFound, TerminalStateReached, VersionMismatch};
         let Some(asked) = self.requests.answered(answer.client_token.as_deref()) else { return };
         warn!(?verb, code = ?answer.code, message = answer.message, "the server refuses a request about jobs");
+        if answer.code == RequestThrottled {
+            self.parts.standing.no_work(Some(answer.message.clone()));
+        }
         if matches!(answer.code, InternalError | RequestThrottled | VersionMismatch) {
             // Overdue after the usual time, and then asked again.
             let now = self.parts.clock.instant();

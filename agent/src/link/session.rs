@@ -25,7 +25,7 @@ const IN_FLIGHT_MAX: usize = 64;
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
     /// CONNECT was refused.
-    #[error("the server refuses the connection: {0:?}")]
+    #[error("{}", refused(*.0))]
     Refused(ConnectReturnCode),
     /// A filter was refused.
     #[error("the server refuses a subscription: {0:?}")]
@@ -34,7 +34,7 @@ pub enum SessionError {
     #[error("the server did not answer within {} s", .0.as_secs())]
     Slow(Duration),
     /// The server said goodbye.
-    #[error("the server ends the connection: {0:?}")]
+    #[error("{}", ended(*.0))]
     Ended(DisconnectReasonCode),
     /// The server, or somebody in between, closed the connection.
     #[error("the connection was closed")]
@@ -45,6 +45,37 @@ pub enum SessionError {
     /// Not MQTT, or not now.
     #[error("the server does not keep to MQTT: {0}")]
     Protocol(String),
+}
+
+/// What a refusal means for whoever has to mend it; the code stands at the end, for a search.
+fn refused(code: ConnectReturnCode) -> String {
+    let means = match code {
+        ConnectReturnCode::NotAuthorized | ConnectReturnCode::Banned => {
+            "the connector is disabled, removed or has to be installed anew; `muster connector show NAME`, where the fleet \
+             is run, says which and what next"
+        }
+        ConnectReturnCode::ServerBusy | ConnectReturnCode::ConnectionRateExceeded => {
+            "it has too much to do now; it is tried again by itself"
+        }
+        _ => return format!("the server refuses the connection: {code:?}"),
+    };
+    format!("the server was reached and refuses the connection: {means} ({code:?})")
+}
+
+/// What a goodbye of the server means for whoever has to mend it.
+fn ended(code: DisconnectReasonCode) -> String {
+    let means = match code {
+        DisconnectReasonCode::SessionTakenOver => {
+            "another connection came with this host's identity; if it happens again and again, the identity is on two \
+             hosts (a cloned disk, a copied folder): `muster connector show NAME`, where the fleet is run, says what next"
+        }
+        DisconnectReasonCode::AdministrativeAction => {
+            "an operator changed what this connector may do (disabled, removed, resolved, certificate revoked); `muster \
+             connector show NAME`, where the fleet is run, says which and what next"
+        }
+        _ => return format!("the server ends the connection: {code:?}"),
+    };
+    format!("the server was reached and ended the connection: {means} ({code:?})")
 }
 
 /// A session that the server has accepted.

@@ -41,6 +41,9 @@ pub fn erase(prefix: &Prefix, removal: &mut Removal) -> Result<(), Failure> {
             guard.remove(&entry)?;
         }
     }
+    for left in service::left(prefix)? {
+        removal.note_kept(left);
+    }
     for gone in service::remove(prefix)? {
         removal.note_removed(gone);
     }

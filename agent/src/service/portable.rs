@@ -77,7 +77,7 @@ impl Manager for Portable {
         let (program, root) = (spec.program.display(), spec.prefix.root().display());
         Ok(vec![
             format!("installed for {root} as a process in the background"),
-            format!("to start it at boot, add to the crontab: @reboot {program} start --prefix {root}"),
+            format!("to start it at boot, add to the crontab: {}", at_boot(&program.to_string(), &root.to_string())),
         ])
     }
 
@@ -93,6 +93,11 @@ impl Manager for Portable {
         Ok(Vec::new())
     }
 
+    fn left(&self) -> Vec<String> {
+        let line = at_boot(&self.prefix.agent().display().to_string(), &self.prefix.root().display().to_string());
+        vec![format!("the crontab's line, if there is one (take it out with `crontab -e`): {line}")]
+    }
+
     fn state(&self) -> Result<State, Failure> {
         let held = lock::is_held(&self.prefix)?;
         let pid = lock::holder(&self.prefix).filter(|_| held).map(|told| told.process.pid);
@@ -103,6 +108,11 @@ impl Manager for Portable {
     fn log(&self) -> String {
         self.prefix.agent_log().display().to_string()
     }
+}
+
+/// The line of a crontab that people are told of when it is installed, and again when it is removed.
+fn at_boot(program: &str, root: &str) -> String {
+    format!("@reboot {program} start --prefix {root}")
 }
 
 /// Stops the agent that holds the prefix, whoever started it.
