@@ -17,7 +17,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use tree::Tree;
 
 /// See the module.
-#[derive(Default)]
 pub(crate) struct Applications {
     tree: RwLock<Tree<Subscriber>>,
     retained: Mutex<Retained>,
@@ -42,6 +41,11 @@ impl PartialEq for Subscriber {
 }
 
 impl Applications {
+    /// With nobody there. `with_parents`: `a/#` matches `a` too.
+    pub(crate) fn new(with_parents: bool) -> Self {
+        Self { tree: RwLock::new(Tree::new(with_parents)), retained: Mutex::default(), groups: Groups::default() }
+    }
+
     /// Sends what the filter matches to this connection from now on.
     pub(crate) fn listen(&self, filter: &TopicFilter, link: &Arc<Link>) {
         self.write().insert(filter, Subscriber::Link(link.clone()));

@@ -186,7 +186,7 @@ impl Bridge {
         let BridgeConfig { fleet, tls, artifacts_dir, agent_binary, clock, gate, mqtt } = config;
         let artifacts = ArtifactStore::open(artifacts_dir.clone())
             .map_err(|source| BridgeError::Artifacts { path: artifacts_dir, source })?;
-        let sessions = Arc::new(Sessions::new(gate.clone()));
+        let sessions = Arc::new(Sessions::new(gate.clone(), &mqtt));
         bus.open(sessions.clone());
         let started = u64::try_from(clock.now().epoch_seconds()).unwrap_or(0) << SESSIONS_PER_SECOND_BITS;
         let shared = Shared {

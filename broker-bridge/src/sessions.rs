@@ -7,11 +7,12 @@ use crate::policy::named;
 use crate::session::end::End;
 use crate::session::kept;
 use crate::session::link::Link;
+use crate::settings::MqttSettings;
 use muster_bus::{Door, Message, Whose};
 use muster_certs::identity::Role;
 use muster_wire::filter::TopicFilter;
 use muster_wire::id::ThingName;
-use muster_wire::limits::{SESSIONS_PER_CLAIM_MAX, SESSIONS_PER_IDENTITY_MAX};
+use muster_wire::limits::SESSIONS_PER_CLAIM_MAX;
 use muster_wire::time::Timestamp;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
@@ -38,6 +39,7 @@ pub(crate) struct Sessions {
     by_identity: Sharded<(Role, Box<str>)>,
     by_thing: Sharded<ThingName>,
     pub(crate) applications: Applications,
+    per_thing_max: usize,
     stopping: AtomicBool,
     gate: Arc<dyn Gate>,
     home: OnceLock<Weak<Shared>>,
@@ -86,11 +88,12 @@ impl<K: Hash + Eq> Sharded<K> {
 }
 
 impl Sessions {
-    pub(crate) fn new(gate: Arc<dyn Gate>) -> Self {
+    pub(crate) fn new(gate: Arc<dyn Gate>, mqtt: &MqttSettings) -> Self {
         Self {
             by_identity: Sharded::new(),
             by_thing: Sharded::new(),
-            applications: Applications::default(),
+            applications: Applications::new(mqtt.hash_matches_parent),
+            per_thing_max: mqtt.connections_per_thing_max,
             stopping: AtomicBool::new(false),
             gate,
             home: OnceLock::new(),
@@ -113,7 +116,7 @@ impl Sessions {
             if let Some(known) = links.iter_mut().find(|known| known.caller.client_id == link.caller.client_id) {
                 return Ok(Some(std::mem::replace(known, link.clone())));
             }
-            if links.iter().filter(|known| !known.waits()).count() >= per_identity_max(link) {
+            if links.iter().filter(|known| !known.waits()).count() >= self.per_identity_max(link) {
                 return Err(NoEntry::Quota);
             }
             links.push(link.clone());
@@ -158,7 +161,7 @@ impl Sessions {
             link.with_kept(|kept| kept.waits = true)?;
             let mut waiting: Vec<_> = links.iter().filter(|known| known.waits()).cloned().collect();
             waiting.sort_by_key(|known| known.session);
-            let too_many = waiting.len().saturating_sub(per_identity_max(link));
+            let too_many = waiting.len().saturating_sub(self.per_identity_max(link));
             waiting.truncate(too_many);
             Some(waiting)
         })
@@ -219,6 +222,16 @@ impl Sessions {
         }
     }
 
+    fn per_identity_max(&self, link: &Link) -> usize {
+        match link.caller.identity.role() {
+            // One certificate may carry many things, each over its own connection.
+            Role::Connector if link.rules().is_some() => SESSIONS_PER_PERSON_MAX,
+            Role::Connector | Role::Provisioned => self.per_thing_max,
+            Role::Claim => SESSIONS_PER_CLAIM_MAX,
+            Role::Operator | Role::Observer | Role::Service => SESSIONS_PER_PERSON_MAX,
+        }
+    }
+
     /// Ends a session that waits for a client that may not come back.
     fn end_waiting(&self, link: &Arc<Link>) {
         if let Some(shared) = self.home.get().and_then(Weak::upgrade)
@@ -227,16 +240,6 @@ impl Sessions {
             self.leave(link);
             kept::discard(&shared, link);
         }
-    }
-}
-
-fn per_identity_max(link: &Link) -> usize {
-    match link.caller.identity.role() {
-        // One certificate may carry many things, each over its own connection.
-        Role::Connector if link.rules().is_some() => SESSIONS_PER_PERSON_MAX,
-        Role::Connector | Role::Provisioned => SESSIONS_PER_IDENTITY_MAX,
-        Role::Claim => SESSIONS_PER_CLAIM_MAX,
-        Role::Operator | Role::Observer | Role::Service => SESSIONS_PER_PERSON_MAX,
     }
 }
 

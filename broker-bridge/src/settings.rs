@@ -2,9 +2,11 @@
 
 use muster_wire::filter::TopicFilter;
 use muster_wire::limits::{
-    FILTERS_PER_SUBSCRIBE_MAX, KEEP_ALIVE_MAX, KEEP_ALIVE_MIN, OUTBOX_MESSAGES_MAX, PAYLOAD_BYTES_MAX,
-    SESSION_EXPIRY_MAX, SESSION_EXPIRY_V3, SESSIONS_WAITING_BYTES_MAX, SESSIONS_WAITING_MAX,
-    SUBSCRIPTIONS_PER_CONNECTION_MAX,
+    CLIENT_ID_BYTES_MAX, FILTERS_PER_SUBSCRIBE_MAX, KEEP_ALIVE_MAX, KEEP_ALIVE_MIN,
+    OUTBOUND_IN_FLIGHT_PER_CONNECTION_MAX, OUTBOX_MESSAGES_MAX, PAYLOAD_BYTES_MAX,
+    REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX, SESSION_EXPIRY_MAX, SESSION_EXPIRY_V3, SESSIONS_PER_IDENTITY_MAX,
+    SESSIONS_WAITING_BYTES_MAX, SESSIONS_WAITING_MAX, SUBSCRIPTIONS_PER_CONNECTION_MAX, TOPIC_BYTES_MAX,
+    TOPIC_SLASHES_MAX,
 };
 use std::time::Duration;
 
@@ -31,6 +33,20 @@ pub struct MqttSettings {
     pub filters_per_subscribe_max: usize,
     /// Subscriptions of one connection.
     pub subscriptions_max: usize,
+    /// Longest topic or filter of an application, at most [`TOPIC_BYTES_MAX`].
+    pub topic_bytes_max: usize,
+    /// Most `/` in one, at most [`TOPIC_SLASHES_MAX`].
+    pub topic_slashes_max: usize,
+    /// `a/#` matches `a` too, on topics of applications, as in the MQTT standard and unlike AWS IoT Core.
+    pub hash_matches_parent: bool,
+    /// Longest client id, at most [`CLIENT_ID_BYTES_MAX`].
+    pub client_id_bytes_max: usize,
+    /// QoS 1 messages of one connection that are not acknowledged to it yet; past it, reading from it pauses.
+    pub unacknowledged_in_max: u16,
+    /// QoS 1 messages sent to one connection that it has not acknowledged yet; past it, the next ones wait.
+    pub unacknowledged_out_max: u16,
+    /// Connections of one device at a time.
+    pub connections_per_thing_max: usize,
     /// Publishes that are read from one connection in a second; `None`: as they come.
     pub publishes_per_second_max: Option<u32>,
     /// Bytes that are read from one connection in a second; `None`: as they come.
@@ -56,12 +72,26 @@ impl Default for MqttSettings {
             payload_bytes_max: PAYLOAD_BYTES_MAX,
             filters_per_subscribe_max: FILTERS_PER_SUBSCRIBE_MAX,
             subscriptions_max: SUBSCRIPTIONS_PER_CONNECTION_MAX,
+            topic_bytes_max: TOPIC_BYTES_MAX,
+            topic_slashes_max: TOPIC_SLASHES_MAX,
+            hash_matches_parent: false,
+            client_id_bytes_max: CLIENT_ID_BYTES_MAX,
+            unacknowledged_in_max: REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX,
+            unacknowledged_out_max: OUTBOUND_IN_FLIGHT_PER_CONNECTION_MAX,
+            connections_per_thing_max: SESSIONS_PER_IDENTITY_MAX,
             publishes_per_second_max: None,
             bytes_per_second_max: None,
             connects_per_second_max: None,
             server_name_required: false,
             application_topics: vec![TopicFilter::new(APPLICATION_TOPICS).expect("a filter without a mistake")],
         }
+    }
+}
+
+impl MqttSettings {
+    /// Whether a topic or filter of an application is short and flat enough. Those of the service always are.
+    pub(crate) fn fits(&self, text: &str) -> bool {
+        text.len() <= self.topic_bytes_max && text.bytes().filter(|b| *b == b'/').count() <= self.topic_slashes_max
     }
 }
 

@@ -363,6 +363,27 @@ settings are not usable (10 problems)
     }
 
     #[test]
+    fn limits_of_mqtt_can_be_lowered_and_most_cannot_be_raised() {
+        let text = "[mqtt]\ntopic_bytes_max = 64\ntopic_slashes_max = 3\nhash_matches_parent = true\nclient_id_bytes_max = 23\n\
+                    unacknowledged_in_max = 20\nunacknowledged_out_max = 10\nconnections_per_thing_max = 8\n";
+        let mqtt = check(text).unwrap().mqtt;
+        assert_eq!((mqtt.topic_bytes_max, mqtt.topic_slashes_max, mqtt.client_id_bytes_max), (64, 3, 23));
+        assert_eq!((mqtt.unacknowledged_in_max, mqtt.unacknowledged_out_max), (20, 10));
+        assert_eq!((mqtt.hash_matches_parent, mqtt.connections_per_thing_max), (true, 8));
+        for line in [
+            "topic_bytes_max = 257",
+            "topic_slashes_max = 8",
+            "client_id_bytes_max = 129",
+            "unacknowledged_in_max = 101",
+            "unacknowledged_out_max = 0",
+            "connections_per_thing_max = 1",
+            "hash_matches_parent = 1",
+        ] {
+            assert!(check(&format!("[mqtt]\n{line}\n")).is_err(), "{line}");
+        }
+    }
+
+    #[test]
     fn two_listeners_need_two_ports() {
         let error = check("[server]\nlisten = \"0.0.0.0:1\"\nmqtt_listen = \"0.0.0.0:1\"\n").unwrap_err();
         assert!(error.to_string().contains("is the same as server.listen"));

@@ -164,6 +164,8 @@ def jobs(fleet):
 def endpoint(fleet):
     control = Key(fleet, "observer").client(fleet, "iot")
     found = control.describe_endpoint(endpointType="iot:Data-ATS")["endpointAddress"]
+    equal(found, fleet.host)
+    found = control.describe_endpoint(endpointType="iot:Jobs")["endpointAddress"]
     equal(found, f"{fleet.host}:{fleet.port}")
     # The rest of the control plane is `muster`.
     refused = (control.list_jobs, {}), (control.create_job, {"jobId": "j", "targets": ["arn:x"], "document": "{}"})

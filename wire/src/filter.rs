@@ -134,6 +134,24 @@ impl TopicFilter {
         levels.next().is_none()
     }
 
+    /// Whether `topic` is one level above what the filter matches: `a` with `a/#`, which in the MQTT standard is meant too.
+    #[must_use]
+    pub fn matches_as_parent(&self, topic: &str) -> bool {
+        let Some(parent) = self.0.strip_suffix("/#") else { return false };
+        let (mut wanted, mut levels) = (parent.split('/'), topic.split('/'));
+        // A wildcard at the first level never matches a topic that begins with `$`.
+        if topic.starts_with('$') && !parent.starts_with('$') {
+            return false;
+        }
+        loop {
+            match (wanted.next(), levels.next()) {
+                (None, None) => return true,
+                (Some(wanted), Some(level)) if wanted == "+" || wanted == level => {}
+                _ => return false,
+            }
+        }
+    }
+
     /// Whether the filter has a wildcard.
     #[must_use]
     pub fn has_wildcard(&self) -> bool {
@@ -221,6 +239,22 @@ mod tests {
         ];
         for (filter, topic, expected) in cases {
             assert_eq!(TopicFilter::new(filter).unwrap().matches(topic), expected, "{filter} {topic}");
+        }
+    }
+
+    #[test]
+    fn a_filter_knows_its_parent() {
+        let cases = [
+            ("a/#", "a", true),
+            ("a/#", "a/b", false),
+            ("a/+/#", "a/b", true),
+            ("a/+/#", "a", false),
+            ("a/+", "a", false),
+            ("#", "a", false),
+            ("+/#", "$aws", false),
+        ];
+        for (filter, topic, expected) in cases {
+            assert_eq!(TopicFilter::new(filter).unwrap().matches_as_parent(topic), expected, "{filter} {topic}");
         }
     }
 

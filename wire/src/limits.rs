@@ -57,9 +57,9 @@ pub const SUBSCRIPTIONS_PER_CONNECTION_MAX: usize = 50;
 /// Most connections of one identity.
 pub const SESSIONS_PER_IDENTITY_MAX: usize = 4;
 /// Requests of one connection that are not answered yet; past it, reading from that connection pauses.
-pub const REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX: usize = 100;
+pub const REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX: u16 = 100;
 /// QoS 1 messages sent to one connection and not acknowledged yet.
-pub const OUTBOUND_IN_FLIGHT_PER_CONNECTION_MAX: usize = 100;
+pub const OUTBOUND_IN_FLIGHT_PER_CONNECTION_MAX: u16 = 100;
 /// Messages waiting for one connection. Past it QoS 0 loses the oldest and a QoS 1 message ends the connection:
 /// the device pulls its state anew when it returns.
 pub const OUTBOX_MESSAGES_MAX: usize = 1000;

@@ -7,6 +7,8 @@ use std::collections::HashMap;
 #[derive(Debug)]
 pub(crate) struct Tree<T> {
     root: Node<T>,
+    /// `a/#` matches `a` too.
+    with_parents: bool,
 }
 
 #[derive(Debug)]
@@ -19,12 +21,6 @@ struct Node<T> {
     all_below: Vec<T>,
 }
 
-impl<T> Default for Tree<T> {
-    fn default() -> Self {
-        Self { root: Node::default() }
-    }
-}
-
 impl<T> Default for Node<T> {
     fn default() -> Self {
         Self { below: HashMap::new(), here: Vec::new(), all_below: Vec::new() }
@@ -32,6 +28,11 @@ impl<T> Default for Node<T> {
 }
 
 impl<T: Clone + PartialEq> Tree<T> {
+    /// An empty one, as AWS IoT Core has it or, `with_parents`, as the MQTT standard does.
+    pub(crate) fn new(with_parents: bool) -> Self {
+        Self { root: Node::default(), with_parents }
+    }
+
     /// Adds a subscriber to a filter; again changes nothing.
     pub(crate) fn insert(&mut self, filter: &TopicFilter, who: T) {
         let mut node = &mut self.root;
@@ -59,7 +60,7 @@ impl<T: Clone + PartialEq> Tree<T> {
     pub(crate) fn matching(&self, topic: &str) -> Vec<T> {
         let levels: Vec<&str> = topic.split('/').collect();
         let mut found = Vec::new();
-        self.root.collect(&levels, &mut found);
+        self.root.collect(&levels, self.with_parents, &mut found);
         found
     }
 
@@ -88,13 +89,18 @@ impl<T: Clone + PartialEq> Node<T> {
         }
     }
 
-    fn collect(&self, levels: &[&str], found: &mut Vec<T>) {
-        let [level, rest @ ..] = levels else { return add(&self.here, found) };
-        // As AWS IoT Core does, `a/#` does not match `a`: there must be a level.
+    fn collect(&self, levels: &[&str], with_parents: bool, found: &mut Vec<T>) {
+        let [level, rest @ ..] = levels else {
+            if with_parents {
+                add(&self.all_below, found);
+            }
+            return add(&self.here, found);
+        };
+        // As AWS IoT Core does, `a/#` does not match `a`, unless it is to: there must be a level.
         add(&self.all_below, found);
         for wanted in [*level, "+"] {
             if let Some(node) = self.below.get(wanted) {
-                node.collect(rest, found);
+                node.collect(rest, with_parents, found);
             }
         }
     }
@@ -117,7 +123,16 @@ mod tests {
     fn the_tree_finds_what_the_filters_match_and_is_empty_after_all_left() {
         let filters =
             ["a", "a/+", "a/#", "+/b", "+/+", "a/b", "a/b/#", "b/#", "+"].map(|f| TopicFilter::new(f).unwrap());
-        let mut tree = Tree::default();
+        for with_parents in [false, true] {
+            check(&filters, with_parents);
+        }
+    }
+
+    fn check(filters: &[TopicFilter], with_parents: bool) {
+        let matches = |filter: &TopicFilter, topic: &str| {
+            filter.matches(topic) || (with_parents && filter.matches_as_parent(topic))
+        };
+        let mut tree = Tree::new(with_parents);
         for (at, filter) in filters.iter().enumerate() {
             tree.insert(filter, at);
             tree.insert(filter, at);
@@ -126,7 +141,7 @@ mod tests {
         for topic in ["a", "b", "a/b", "a/c", "a/b/c", "b/b", "a/", "c/d/e"] {
             let mut found = tree.matching(topic);
             found.sort_unstable();
-            let slow = filters.iter().enumerate().filter(|(_, filter)| filter.matches(topic)).map(|(at, _)| at);
+            let slow = filters.iter().enumerate().filter(|(_, filter)| matches(filter, topic)).map(|(at, _)| at);
             let mut expected: Vec<usize> = slow.collect();
             if !expected.is_empty() {
                 expected.push(100);

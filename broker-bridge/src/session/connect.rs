@@ -18,10 +18,7 @@ use mqtt_protocol_core::mqtt::packet::{
 };
 use mqtt_protocol_core::mqtt::result_code::{ConnectReasonCode, ConnectReturnCode, MqttError};
 use muster_bus::Qos;
-use muster_wire::limits::{
-    CLIENT_ID_BYTES_MAX, OUTBOUND_IN_FLIGHT_PER_CONNECTION_MAX, PACKET_BYTES_MAX,
-    REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX, TOPIC_ALIASES_MAX,
-};
+use muster_wire::limits::{PACKET_BYTES_MAX, TOPIC_ALIASES_MAX};
 use std::time::Duration;
 
 /// A CONNECT that broke no rule.
@@ -34,6 +31,8 @@ pub(crate) struct Connect {
     pub(crate) keep_alive: Duration,
     /// QoS 1 messages that the client takes without acknowledging.
     pub(crate) receive_max: u16,
+    /// Those that are taken from it so.
+    pub(crate) send_max: u16,
     /// Largest packet that the client takes.
     pub(crate) packet_max: usize,
     /// It does not want its former session.
@@ -141,7 +140,7 @@ pub(crate) fn read(frame: Frame<'_>, settings: &MqttSettings) -> Result<Connect,
     match version {
         Version::V3 => {
             let (packet, read) = v3_1_1::Connect::parse(frame.body).map_err(refused)?;
-            let client_id = client_id(version, packet.client_id(), packet.clean_session())?;
+            let client_id = client_id(version, packet.client_id(), packet.clean_session(), settings)?;
             whole(version, read, frame)?;
             let will = packet.will_topic().map(|topic| {
                 will(topic, packet.will_payload(), packet.will_qos(), packet.will_retain(), Said::default())
@@ -150,7 +149,8 @@ pub(crate) fn read(frame: Frame<'_>, settings: &MqttSettings) -> Result<Connect,
                 version,
                 client_id,
                 keep_alive: keep_alive(packet.keep_alive(), settings),
-                receive_max: in_flight(u16::MAX),
+                receive_max: settings.unacknowledged_out_max,
+                send_max: settings.unacknowledged_in_max,
                 packet_max: usize::MAX,
                 clean: packet.clean_session(),
                 life: if packet.clean_session() { Duration::ZERO } else { settings.session_expiry_v3 },
@@ -161,7 +161,7 @@ pub(crate) fn read(frame: Frame<'_>, settings: &MqttSettings) -> Result<Connect,
         }
         Version::V5 => {
             let (packet, read) = v5_0::Connect::parse(frame.body).map_err(refused)?;
-            let client_id = client_id(version, packet.client_id(), true)?;
+            let client_id = client_id(version, packet.client_id(), true, settings)?;
             whole(version, read, frame)?;
             let malformed = |_: End| Refused::new(version, Why::Malformed);
             let will = match packet.will_topic() {
@@ -175,7 +175,8 @@ pub(crate) fn read(frame: Frame<'_>, settings: &MqttSettings) -> Result<Connect,
                 version,
                 client_id,
                 keep_alive: keep_alive(packet.keep_alive(), settings),
-                receive_max: in_flight(u16::MAX),
+                receive_max: settings.unacknowledged_out_max,
+                send_max: settings.unacknowledged_in_max,
                 packet_max: usize::MAX,
                 clean: packet.clean_start(),
                 life: Duration::ZERO,
@@ -185,7 +186,9 @@ pub(crate) fn read(frame: Frame<'_>, settings: &MqttSettings) -> Result<Connect,
             };
             for prop in packet.props() {
                 match prop {
-                    Property::ReceiveMaximum(max) => connect.receive_max = in_flight(max.val()),
+                    Property::ReceiveMaximum(max) => {
+                        connect.receive_max = max.val().min(settings.unacknowledged_out_max);
+                    }
                     Property::MaximumPacketSize(max) => {
                         connect.packet_max = usize::try_from(max.val()).unwrap_or(usize::MAX);
                     }
@@ -242,12 +245,12 @@ fn check_flags(version: Version, flags: u8) -> Result<(), Refused> {
     if will_qos == 2 { Err(Refused::new(version, Why::WillQos)) } else { Ok(()) }
 }
 
-fn client_id(version: Version, id: &str, clean: bool) -> Result<Option<Box<str>>, Refused> {
+fn client_id(version: Version, id: &str, clean: bool, settings: &MqttSettings) -> Result<Option<Box<str>>, Refused> {
     if id.is_empty() && clean {
         return Ok(None);
     }
     // Wildcards would widen a filter that is made of the client id; control characters have no place in logs.
-    let sound = (1..=CLIENT_ID_BYTES_MAX).contains(&id.len())
+    let sound = (1..=settings.client_id_bytes_max).contains(&id.len())
         && !id.starts_with('$')
         && !id.chars().any(|c| matches!(c, '+' | '#') || c.is_control());
     if sound { Ok(Some(id.into())) } else { Err(Refused::new(version, Why::ClientId)) }
@@ -258,10 +261,6 @@ fn keep_alive(seconds: u16, settings: &MqttSettings) -> Duration {
         0 => settings.keep_alive_max,
         seconds => Duration::from_secs(seconds.into()).clamp(settings.keep_alive_min, settings.keep_alive_max),
     }
-}
-
-fn in_flight(wish: u16) -> u16 {
-    wish.min(u16::try_from(OUTBOUND_IN_FLIGHT_PER_CONNECTION_MAX).unwrap_or(u16::MAX))
 }
 
 fn whole(version: Version, read: usize, frame: Frame<'_>) -> Result<(), Refused> {
@@ -288,9 +287,8 @@ pub(crate) fn connack(connect: &Connect, client_id: &str, resumed: bool) -> Vec<
 fn announcements(connect: &Connect, client_id: &str) -> Result<Vec<Property>, MqttError> {
     let keep_alive = u16::try_from(connect.keep_alive.as_secs()).unwrap_or(u16::MAX);
     let packet_max = u32::try_from(PACKET_BYTES_MAX).unwrap_or(u32::MAX);
-    let receive_max = u16::try_from(REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX).unwrap_or(u16::MAX);
     let mut properties: Vec<Property> = vec![
-        ReceiveMaximum::new(receive_max)?.into(),
+        ReceiveMaximum::new(connect.send_max)?.into(),
         MaximumQos::new(1)?.into(),
         RetainAvailable::new(1)?.into(),
         MaximumPacketSize::new(packet_max)?.into(),

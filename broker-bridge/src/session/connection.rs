@@ -17,7 +17,7 @@ use super::pace::Pace;
 use super::packet::{self, Incoming, Version};
 use crate::counters::{add, count};
 use muster_bus::{Qos, Stopped, Tag};
-use muster_wire::limits::{PACKET_BYTES_MAX, REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX, WRITE_STALL_DEADLINE};
+use muster_wire::limits::{PACKET_BYTES_MAX, WRITE_STALL_DEADLINE};
 use std::future::Future;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
@@ -325,7 +325,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Whether nothing is read now: the service or the client is behind.
     fn paused(&self) -> bool {
         !self.waiting.is_empty()
-            || self.requests >= REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX
+            || self.requests >= usize::from(self.member.shared.mqtt.unacknowledged_in_max)
             || self.output.len() - self.sent > UNSENT_BYTES_MAX
     }
 

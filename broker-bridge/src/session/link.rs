@@ -85,6 +85,14 @@ pub(crate) struct Granted {
     pub(crate) no_local: bool,
     /// The RETAIN flag of the publisher is forwarded.
     pub(crate) retain_as_published: bool,
+    /// `a/#` matches `a` too.
+    pub(crate) with_parent: bool,
+}
+
+impl Subscription {
+    fn matches(&self, topic: &str) -> bool {
+        self.filter.matches(topic) || (self.granted.with_parent && self.filter.matches_as_parent(topic))
+    }
 }
 
 /// What the connection's task took out.
@@ -509,13 +517,13 @@ impl Link {
 impl State {
     /// The highest guarantee granted for a topic: overlapping subscriptions get one copy.
     fn granted(&self, topic: &str) -> Option<Qos> {
-        self.subscriptions.iter().filter(|known| known.filter.matches(topic)).map(|known| known.granted.qos).max()
+        self.subscriptions.iter().filter(|known| known.matches(topic)).map(|known| known.granted.qos).max()
     }
 
     /// How a message is sent, if a subscription wants it.
     fn wish(&self, message: &Arc<Message>, session: u64) -> Option<Outgoing> {
         let own = message.origin == session;
-        let wanting = self.subscriptions.iter().filter(|known| known.filter.matches(&message.topic));
+        let wanting = self.subscriptions.iter().filter(|known| known.matches(&message.topic));
         let granted = wanting.map(|known| known.granted).filter(|granted| !(own && granted.no_local));
         let (mut qos, mut retain) = (None, false);
         for granted in granted {

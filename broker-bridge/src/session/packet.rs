@@ -241,7 +241,7 @@ fn wish(entry: &SubEntry) -> Wish {
         RetainHandling::SendRetainedIfNotExists => Retained::SendIfNew,
         RetainHandling::DoNotSendRetained => Retained::DoNotSend,
     };
-    let granted = Granted { qos, no_local: options.nl(), retain_as_published: options.rap() };
+    let granted = Granted { qos, no_local: options.nl(), retain_as_published: options.rap(), with_parent: false };
     Wish { filter: entry.topic_filter().into(), granted, retained }
 }
 

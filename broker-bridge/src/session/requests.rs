@@ -61,6 +61,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return self.deny(&publish, NOT_AUTHORIZED);
         }
         if let Topic::Application(_) = topic {
+            if !shared.mqtt.fits(&publish.topic) {
+                info!(identity = %caller.identity, topic = %publish.topic, "publish to a topic that is too long or too deep");
+                return self.deny(&publish, TOPIC_NAME_INVALID);
+            }
             return self.spread(publish);
         }
         if publish.retain {
@@ -228,12 +232,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             info!(identity = %caller.identity, filter = %subscribed, "subscription denied");
             return SubackReasonCode::NotAuthorized;
         }
+        if subscribed.filter().is_application() && !shared.mqtt.fits(subscribed.filter().as_str()) {
+            return SubackReasonCode::TopicFilterInvalid;
+        }
         let (subscriptions, known) = link.subscriptions(&subscribed);
         if !known && subscriptions >= shared.mqtt.subscriptions_max {
             info!(identity = %caller.identity, subscriptions, "too many subscriptions of one connection");
             return SubackReasonCode::QuotaExceeded;
         }
-        let granted = wish.granted;
+        let granted = Granted { with_parent: shared.mqtt.hash_matches_parent, ..wish.granted };
         let filter = match subscribed {
             Subscribed::Own(filter) => filter,
             shared_one @ Subscribed::Shared { .. } => return self.join(shared_one, granted),

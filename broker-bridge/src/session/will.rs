@@ -48,6 +48,7 @@ impl Will {
             return Err(BadWill::Denied);
         }
         match topic {
+            Topic::Application(_) if !shared.mqtt.fits(&self.topic) => Err(BadWill::Topic),
             Topic::Application(_) => Ok(()),
             // Nobody subscribes to these: a will there would be a request that nobody answers.
             Topic::Operator { .. } | Topic::Telemetry { .. } | Topic::Provisioning(_) | Topic::Elsewhere { .. } => {

@@ -1,6 +1,7 @@
 use crate::client::{Client, Client5, connect_packet, v5};
-use crate::raw::Raw;
+use crate::raw::{Hello, Raw};
 use crate::stage::{Stage, in_time, settle};
+use mqtt_protocol_core::mqtt::packet::ReceiveMaximum;
 use muster_broker_bridge::MqttSettings;
 use muster_bus::{Answer, Deliveries, Message, Qos};
 use muster_certs::identity::Role;
@@ -52,7 +53,7 @@ async fn b1_subscriptions_are_bounded() {
 
 #[tokio::test]
 async fn b1_reading_pauses_while_too_many_requests_are_unanswered() {
-    const MAX: usize = REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX;
+    const MAX: usize = REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX as usize;
     let mut stage = Stage::new().await;
     let mut tls = stage.tls(stage.config(Role::Connector, "t1", &[b"mqtt"])).await.unwrap();
     let mut packets = connect_packet(4, "c1");
@@ -142,6 +143,89 @@ async fn b1_limits_that_are_settings_hold() {
     assert_eq!(client.publish("app/t1/z", &"x".repeat(1024), false, &[]).await, 0);
     client.say("app/t1/z", &"x".repeat(1025), false, &[]).await;
     assert_eq!(client.next().await, Some((0xe0, vec![0x95, 0])), "packet too large");
+}
+
+#[tokio::test]
+async fn b1_topics_client_ids_and_connections_can_be_held_to_less() {
+    let settings = MqttSettings {
+        topic_bytes_max: 16,
+        topic_slashes_max: 3,
+        client_id_bytes_max: 16,
+        connections_per_thing_max: 2,
+        ..MqttSettings::default()
+    };
+    let stage = Stage::with_settings(settings).await;
+    let mut client = Raw::plain(&stage, Role::Connector, "t1", "c234567890123456", 5).await;
+    for (topic, code, granted) in [
+        ("app/t1/34567890ab", 0x90, 0x8f),
+        ("app/t1/34567890a", 0, 1),
+        ("app/t1/3/4", 0, 1),
+        ("app/t1/3/4/5", 0x90, 0x8f),
+    ] {
+        assert_eq!(client.subscribe(topic, 1).await, granted, "{topic}");
+        client.unsubscribe(topic).await;
+        assert_eq!(client.publish(topic, "x", false, &[]).await, code, "{topic}");
+        assert_eq!(client.subscribe(&format!("$share/group/{topic}"), 1).await, granted, "the group does not count");
+        client.unsubscribe(&format!("$share/group/{topic}")).await;
+    }
+    assert_eq!(client.subscribe("$aws/things/t1/shadow/name/n/update/accepted", 1).await, 1, "the service's own");
+    let hello = Hello::new(5).with_will("app/t2/3/4/5", "x");
+    let mut others = Vec::new();
+    for (name, id, hello, code) in [
+        ("t2", "c", &hello, 0x90),
+        ("t2", "c2345678901234567", &Hello::new(5), 0x85),
+        ("t1", "second", &Hello::new(5), 0),
+        ("t2", "of another", &Hello::new(5), 0),
+    ] {
+        let (kept, welcome) = Raw::greet(&stage, Role::Connector, name, id, hello).await;
+        assert_eq!(welcome.code, code, "{id}");
+        others.push(kept);
+    }
+    let (_, third) = Raw::greet(&stage, Role::Connector, "t1", "third", &Hello::new(5)).await;
+    assert_eq!(third.code, 0x97);
+}
+
+#[tokio::test]
+async fn b1_less_may_be_unacknowledged_either_way() {
+    let settings = MqttSettings { unacknowledged_in_max: 2, unacknowledged_out_max: 1, ..MqttSettings::default() };
+    let mut stage = Stage::with_settings(settings).await;
+    let (mut client, welcome) = Raw::greet(&stage, Role::Connector, "t1", "c", &Hello::new(5)).await;
+    assert!(welcome.properties.contains(&ReceiveMaximum::new(2).unwrap().into()));
+    client.subscribe("app/t1/x", 1).await;
+    let mut other = Raw::plain(&stage, Role::Connector, "t1", "d", 5).await;
+    for payload in ["1", "2"] {
+        assert_eq!(other.publish("app/t1/x", payload, false, &[]).await, 0);
+    }
+    let first = client.receive().await;
+    assert_eq!(first.payload, "1");
+    client.silent().await;
+    client.acknowledge(first.id).await;
+    assert_eq!(client.payload().await, "2");
+    for _ in 0..3 {
+        client.say("$aws/things/t1/shadow/get", "", false, &[]).await;
+    }
+    let requests = [stage.service.request().await, stage.service.request().await];
+    assert!(stage.service.things.try_recv().is_err(), "the third waits");
+    settle(&requests[0], Answer::settled());
+    stage.service.request().await;
+}
+
+#[tokio::test]
+async fn b4_a_wildcard_matches_its_parent_when_the_settings_say_so() {
+    let stage = Stage::with_settings(MqttSettings { hash_matches_parent: true, ..MqttSettings::default() }).await;
+    let mut client = Raw::plain(&stage, Role::Observer, "o", "c", 5).await;
+    let mut member = Raw::plain(&stage, Role::Observer, "o", "d", 5).await;
+    assert_eq!(client.subscribe("app/t1/+/#", 1).await, 1);
+    assert_eq!(member.subscribe("$share/g/app/t1/a/#", 1).await, 1);
+    let mut device = Raw::plain(&stage, Role::Connector, "t1", "e", 5).await;
+    for topic in ["app/t1/a", "app/t1/a/b"] {
+        assert_eq!(device.publish(topic, topic, false, &[]).await, 0);
+        assert_eq!((client.payload().await.as_str(), member.payload().await.as_str()), (topic, topic));
+    }
+    assert_eq!(device.publish("app/t1/b", "not the group's", false, &[]).await, 0);
+    assert_eq!(client.payload().await, "not the group's");
+    client.silent().await;
+    member.silent().await;
 }
 
 #[tokio::test]

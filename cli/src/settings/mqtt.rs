@@ -5,7 +5,10 @@ use muster_broker_bridge::MqttSettings;
 use muster_runtime::settings::SettingsFile;
 use muster_shadow::service::RetainedBounds;
 use muster_wire::filter::TopicFilter;
-use muster_wire::limits::{OUTBOX_MESSAGES_MAX, PAYLOAD_BYTES_MAX, RETAINED_BYTES_MAX, RETAINED_MESSAGES_MAX};
+use muster_wire::limits::{
+    CLIENT_ID_BYTES_MAX, OUTBOX_MESSAGES_MAX, PAYLOAD_BYTES_MAX, RETAINED_BYTES_MAX, RETAINED_MESSAGES_MAX,
+    TOPIC_BYTES_MAX, TOPIC_SLASHES_MAX,
+};
 use std::time::Duration;
 
 /// The keys of the section.
@@ -52,6 +55,37 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key { name: "subscriptions_max", help: "Subscriptions of one connection, 1 to 1000.", default: "50" },
     Key { name: "filters_per_subscribe_max", help: "Filters in one SUBSCRIBE packet, 1 to 100.", default: "8" },
+    Key {
+        name: "topic_bytes_max",
+        help: "Longest topic or filter of your own topics, in bytes, 16 to 256.",
+        default: "256",
+    },
+    Key { name: "topic_slashes_max", help: "Most slashes in one, 1 to 7.", default: "7" },
+    Key {
+        name: "hash_matches_parent",
+        help: "a/# matches a too, on your own topics, as the MQTT standard has it and AWS IoT Core does not.",
+        default: "false",
+    },
+    Key {
+        name: "client_id_bytes_max",
+        help: "Longest client id, in bytes, 16 to 128. An agent's is its name, and once in a while its name with -proof.",
+        default: "128",
+    },
+    Key {
+        name: "unacknowledged_in_max",
+        help: "Messages of QoS 1 taken from one connection before they are acknowledged to it, 1 to 100; more wait.",
+        default: "100",
+    },
+    Key {
+        name: "unacknowledged_out_max",
+        help: "Messages of QoS 1 sent to one connection before it acknowledges them, 1 to 100; more wait.",
+        default: "100",
+    },
+    Key {
+        name: "connections_per_thing_max",
+        help: "Connections of one device at a time, 2 to 64: an agent needs two while it renews its certificate.",
+        default: "4",
+    },
     Key {
         name: "publishes_per_second",
         help: "Messages taken from one connection in a second; more wait. 0: no limit. AWS IoT Core: 100",
@@ -104,6 +138,17 @@ pub(super) fn take(file: &mut SettingsFile) -> (MqttSettings, RetainedBounds) {
     let payload_kb = count("mqtt.payload_max_kb", default.payload_bytes_max / 1024, 1, PAYLOAD_BYTES_MAX as u64 / 1024);
     let subscriptions_max = count("mqtt.subscriptions_max", default.subscriptions_max, 1, 1000);
     let filters_per_subscribe_max = count("mqtt.filters_per_subscribe_max", default.filters_per_subscribe_max, 1, 100);
+    let topic_bytes_max = count("mqtt.topic_bytes_max", default.topic_bytes_max, 16, TOPIC_BYTES_MAX as u64);
+    let topic_slashes_max = count("mqtt.topic_slashes_max", default.topic_slashes_max, 1, TOPIC_SLASHES_MAX as u64);
+    let client_id_bytes_max =
+        count("mqtt.client_id_bytes_max", default.client_id_bytes_max, 16, CLIENT_ID_BYTES_MAX as u64);
+    let connections_per_thing_max = count("mqtt.connections_per_thing_max", default.connections_per_thing_max, 2, 64);
+    let mut in_flight = |key: &str, max: u16| {
+        let taken = file.take(key, max.into(), |text| number(text, 1, max.into()));
+        u16::try_from(taken).unwrap_or(max)
+    };
+    let unacknowledged_in_max = in_flight("mqtt.unacknowledged_in_max", default.unacknowledged_in_max);
+    let unacknowledged_out_max = in_flight("mqtt.unacknowledged_out_max", default.unacknowledged_out_max);
     let mut rate = |key: &str, unit: u32, max| {
         let found = file.take(key, 0, |text| number(text, 0, max));
         u32::try_from(found).ok().filter(|rate| *rate > 0).map(|rate| rate.saturating_mul(unit))
@@ -111,9 +156,11 @@ pub(super) fn take(file: &mut SettingsFile) -> (MqttSettings, RetainedBounds) {
     let publishes_per_second_max = rate("mqtt.publishes_per_second", 1, 1_000_000);
     let bytes_per_second_max = rate("mqtt.kb_per_second", 1024, 1_000_000);
     let connects_per_second_max = rate("mqtt.connects_per_second", 1, 1000);
-    let server_name_required = file.take("mqtt.server_name_required", default.server_name_required, |text| {
-        text.parse().map_err(|_| "must be true or false".to_owned())
-    });
+    let mut switch = |key: &str, default: bool| {
+        file.take(key, default, |text| text.parse().map_err(|_| "must be true or false".to_owned()))
+    };
+    let server_name_required = switch("mqtt.server_name_required", default.server_name_required);
+    let hash_matches_parent = switch("mqtt.hash_matches_parent", default.hash_matches_parent);
     let retained = RetainedBounds { messages: retained_messages_max, bytes: retained_mb * megabyte };
     let mqtt = MqttSettings {
         keep_alive_min,
@@ -126,6 +173,13 @@ pub(super) fn take(file: &mut SettingsFile) -> (MqttSettings, RetainedBounds) {
         payload_bytes_max: payload_kb * 1024,
         filters_per_subscribe_max,
         subscriptions_max,
+        topic_bytes_max,
+        topic_slashes_max,
+        hash_matches_parent,
+        client_id_bytes_max,
+        unacknowledged_in_max,
+        unacknowledged_out_max,
+        connections_per_thing_max,
         publishes_per_second_max,
         bytes_per_second_max,
         connects_per_second_max,

@@ -40,7 +40,8 @@ use tracing::info;
 pub(super) use muster_wire::plane::is_plane;
 
 /// For which data there is an endpoint: all are this one.
-const ENDPOINTS: [&str; 4] = ["iot:Data-ATS", "iot:Data", "iot:CredentialProvider", "iot:Jobs"];
+const ENDPOINTS: [&str; 4] = ["iot:Data-ATS", "iot:Data", "iot:CredentialProvider", JOBS_ENDPOINT];
+const JOBS_ENDPOINT: &str = "iot:Jobs";
 
 /// Answers a request of the data plane.
 pub(super) async fn serve(visit: &Visit, request: Request<Incoming>) -> Response {
@@ -124,18 +125,47 @@ fn allowed(visit: &Visit, caller: &Caller, operation: &Operation) -> Result<(), 
     Ok(())
 }
 
-/// Where the client is already: there is one endpoint for everything.
+/// Where the client is already: there is one endpoint for everything. An SDK takes the address of `iot:Data-ATS` for the
+/// host of its MQTT connection, whose port it is told apart, so that no port stands in it, as with AWS IoT Core; the jobs
+/// endpoint is for HTTP alone, and cannot be reached without.
 fn endpoint(kind: &str, headers: &HeaderMap) -> Result<Response, Fault> {
     if !ENDPOINTS.contains(&kind) {
         return Err(Fault::new(Kind::Invalid, format!("endpointType is one of {}", ENDPOINTS.join(", "))));
     }
     let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    Ok(reply::json(StatusCode::OK, &json!({ "endpointAddress": host })))
+    let address = if kind == JOBS_ENDPOINT { host } else { without_port(host) };
+    Ok(reply::json(StatusCode::OK, &json!({ "endpointAddress": address })))
+}
+
+/// The address of an IPv6 host stands in brackets, and has colons of its own.
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    }
 }
 
 impl From<BadBody> for Fault {
     fn from(error: BadBody) -> Self {
         let kind = if matches!(error, BadBody::TooLarge(_)) { Kind::TooLarge } else { Kind::Invalid };
         Self::new(kind, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_port;
+
+    #[test]
+    fn a_host_loses_its_port_and_nothing_else() {
+        for (host, expected) in [
+            ("muster.example.org:8443", "muster.example.org"),
+            ("muster.example.org", "muster.example.org"),
+            ("192.0.2.1:18443", "192.0.2.1"),
+            ("[2001:db8::1]:8443", "[2001:db8::1]"),
+            ("[2001:db8::1]", "[2001:db8::1]"),
+        ] {
+            assert_eq!(without_port(host), expected);
+        }
     }
 }

@@ -31,6 +31,9 @@ pub(super) async fn publish(
     let parsed = message::topic(&topic)?;
     let message = message::read(shared, topic, wish, headers, payload)?;
     if let Topic::Application(_) = parsed {
+        if !shared.mqtt.fits(&message.topic) {
+            return Err(Fault::new(Kind::Invalid, "the topic is longer or deeper than this server takes"));
+        }
         if message.retain {
             return retain(shared, &caller, message).await;
         }

@@ -43,6 +43,7 @@ async fn stage(room: usize) -> (Stage, DuplexStream) {
         certificate: None,
     };
     let mut connect = Connect {
+        send_max: 100,
         version: Version::V5,
         client_id: Some("c1".into()),
         keep_alive: Duration::from_secs(60),
@@ -57,7 +58,7 @@ async fn stage(room: usize) -> (Stage, DuplexStream) {
     let link = Link::new(Arc::new(caller), 1, shared.counters.clone());
     let member = Membership::begin(shared, &link, &mut connect).await.unwrap();
     let filter = TopicFilter::new("$aws/things/t1/shadow/#").unwrap();
-    let granted = Granted { qos: Qos::AtMostOnce, no_local: false, retain_as_published: false };
+    let granted = Granted { qos: Qos::AtMostOnce, no_local: false, retain_as_published: false, with_parent: false };
     link.subscribe(filter.clone(), granted);
     shared.sessions.listen(&filter, &link);
     let (ours, theirs) = duplex(room);
