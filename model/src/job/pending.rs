@@ -9,6 +9,8 @@ use muster_wire::job::JobStatus;
 pub struct PendingJob {
     /// The job.
     pub job_id: JobId,
+    /// Which try of it.
+    pub execution_number: u64,
     /// `QUEUED` or `IN_PROGRESS`.
     pub status: JobStatus,
 }
@@ -24,7 +26,11 @@ pub struct Notices {
 
 impl From<&Execution> for PendingJob {
     fn from(execution: &Execution) -> Self {
-        Self { job_id: execution.job_id.clone(), status: execution.status() }
+        Self {
+            job_id: execution.job_id.clone(),
+            execution_number: execution.execution_number,
+            status: execution.status(),
+        }
     }
 }
 
@@ -51,7 +57,7 @@ pub fn next<'a>(executions: impl IntoIterator<Item = &'a Execution>) -> Option<&
 
 /// Notices for the change of a queue from `before` to `after`, both in order.
 ///
-/// Starting the head causes none. A job that went from in progress back to queued is a new try: one went, one came.
+/// Starting the head causes none. Another try of a job is another line: one went, one came.
 #[must_use]
 pub fn notices(before: &[PendingJob], after: &[PendingJob]) -> Notices {
     let came_or_went =
@@ -66,7 +72,7 @@ pub fn notices(before: &[PendingJob], after: &[PendingJob]) -> Notices {
 
 /// Whether both are one try of one job.
 fn goes_on(old: &PendingJob, new: &PendingJob) -> bool {
-    old.job_id == new.job_id && !(old.status == JobStatus::InProgress && new.status == JobStatus::Queued)
+    (&old.job_id, old.execution_number) == (&new.job_id, new.execution_number)
 }
 
 fn rank(execution: &Execution) -> Option<u8> {

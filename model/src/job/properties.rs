@@ -107,23 +107,27 @@ proptest! {
         }
     }
 
-    /// A client that keeps what the notices tell it always knows which jobs wait, and which is next.
+    /// A client that keeps what the notices tell it always knows which tries of which jobs wait, and which is next.
     #[test]
-    fn notices_are_enough_to_follow_the_queue(events in prop::collection::vec((0usize..4, event(), 0i64..40), 1..30)) {
+    fn notices_are_enough_to_follow_the_queue(
+        events in prop::collection::vec((0usize..4, event(), 0i64..40, any::<bool>()), 1..30),
+    ) {
         let mut all: Vec<Execution> = Vec::new();
         let (mut known, mut known_next): (Vec<String>, Option<String>) = (Vec::new(), None);
         let mut seconds = 0;
-        for (which, event, wait) in events {
+        for (which, event, wait, retries) in events {
             seconds += wait;
             let now = Timestamp::from_seconds(seconds);
             let before: Vec<PendingJob> = pending(&all).into_iter().map(PendingJob::from).collect();
             match all.get(which) {
-                Some(execution) => if let Ok(after) = apply(execution, &event, now) { all[which] = after },
+                Some(execution) => if let Ok(after) = apply(execution, &event, now) {
+                    all[which] = if retries { after.again(Some(Duration::from_secs(60)), now) } else { after };
+                },
                 None => all.push(Execution::queued(JobId::new(format!("j{}", all.len())).unwrap(), 1, Some(Duration::from_secs(60)), now)),
             }
             let after: Vec<PendingJob> = pending(&all).into_iter().map(PendingJob::from).collect();
             let Notices { notify, notify_next } = notices(&before, &after);
-            let mut waiting: Vec<String> = after.iter().map(|line| line.job_id.to_string()).collect();
+            let mut waiting: Vec<String> = after.iter().map(|line| format!("{}#{}", line.job_id, line.execution_number)).collect();
             let head = waiting.first().cloned();
             waiting.sort();
             if notify {

@@ -301,7 +301,11 @@ fn the_queue_has_what_is_in_progress_first_then_the_oldest() {
 #[track_caller]
 fn check_notices(before: &[(&str, JobStatus)], after: &[(&str, JobStatus)], notify: bool, notify_next: bool) {
     let lines = |queue: &[(&str, JobStatus)]| -> Vec<PendingJob> {
-        queue.iter().map(|(id, status)| PendingJob { job_id: job(id), status: *status }).collect()
+        let line = |id: &str, status: JobStatus| {
+            let (id, number) = id.split_once('#').unwrap_or((id, "1"));
+            PendingJob { job_id: job(id), execution_number: number.parse().unwrap(), status }
+        };
+        queue.iter().map(|(id, status)| line(id, *status)).collect()
     };
     assert_eq!(notices(&lines(before), &lines(after)), Notices { notify, notify_next }, "{before:?} to {after:?}");
 }
@@ -336,8 +340,11 @@ fn a_thing_is_told_what_the_event_table_says() {
     // One goes, another comes, in one change.
     check_notices(&[a, b], &[a, c], true, false);
     check_notices(&[a], &[b], true, true);
-    // A new try of the same job.
-    check_notices(&[a_runs], &[a], true, true);
+    // A new try of the same job, started before or not.
+    check_notices(&[a_runs], &[("a#2", Queued)], true, true);
+    check_notices(&[a], &[("a#2", Queued)], true, true);
+    check_notices(&[a, b], &[a, ("b#2", Queued)], true, false);
+    check_notices(&[a, b], &[b, ("a#2", Queued)], true, true);
 }
 
 #[test]
