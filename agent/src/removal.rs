@@ -24,7 +24,7 @@ use muster_runtime::failure::Failure;
 use muster_wire::component::{DETAIL_KEPT, DETAIL_REASON, DETAIL_REMOVED};
 use muster_wire::id::JobId;
 use muster_wire::job::{JobExecution, JobStatus, StatusDetails};
-use muster_wire::limits::STATUS_DETAIL_VALUE_BYTES_MAX;
+use muster_wire::limits::STATUS_DETAIL_VALUE_CHARS_MAX;
 use serde::{Deserialize, Serialize};
 use std::io;
 
@@ -117,14 +117,14 @@ impl Removal {
     pub fn end(&self) -> (JobStatus, StatusDetails) {
         let value = |list: &[String]| {
             let text = if list.is_empty() { "nothing".to_owned() } else { list.join("; ") };
-            cut(&text, STATUS_DETAIL_VALUE_BYTES_MAX)
+            cut(&text, STATUS_DETAIL_VALUE_CHARS_MAX)
         };
         let mut details: StatusDetails =
             [(DETAIL_REMOVED.to_owned(), value(&self.removed)), (DETAIL_KEPT.to_owned(), value(&self.kept))].into();
         match &self.failed {
             None => (JobStatus::Succeeded, details),
             Some(reason) => {
-                details.insert(DETAIL_REASON.to_owned(), cut(reason, STATUS_DETAIL_VALUE_BYTES_MAX));
+                details.insert(DETAIL_REASON.to_owned(), cut(reason, STATUS_DETAIL_VALUE_CHARS_MAX));
                 (JobStatus::Failed, details)
             }
         }

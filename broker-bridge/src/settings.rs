@@ -5,8 +5,8 @@ use muster_wire::limits::{
     CLIENT_ID_BYTES_MAX, FILTERS_PER_SUBSCRIBE_MAX, KEEP_ALIVE_MAX, KEEP_ALIVE_MIN,
     OUTBOUND_IN_FLIGHT_PER_CONNECTION_MAX, OUTBOX_MESSAGES_MAX, PAYLOAD_BYTES_MAX,
     REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX, SESSION_EXPIRY_MAX, SESSION_EXPIRY_V3, SESSIONS_PER_IDENTITY_MAX,
-    SESSIONS_WAITING_BYTES_MAX, SESSIONS_WAITING_MAX, SUBSCRIPTIONS_PER_CONNECTION_MAX, TOPIC_BYTES_MAX,
-    TOPIC_SLASHES_MAX,
+    SESSIONS_WAITING_BYTES_MAX, SESSIONS_WAITING_MAX, SHADOW_REQUESTS_IN_FLIGHT_MAX, SUBSCRIPTIONS_PER_CONNECTION_MAX,
+    TOPIC_BYTES_MAX, TOPIC_SLASHES_MAX,
 };
 use std::time::Duration;
 
@@ -51,6 +51,8 @@ pub struct MqttSettings {
     pub publishes_per_second_max: Option<u32>,
     /// Bytes that are read from one connection in a second; `None`: as they come.
     pub bytes_per_second_max: Option<u32>,
+    /// Shadow requests of one connection about one thing that are not answered yet; more are refused, with code 429.
+    pub shadow_requests_max: usize,
     /// Connections with the same client id and identity in a second; `None`: as they come.
     pub connects_per_second_max: Option<u32>,
     /// A client that names no server in its TLS handshake is refused.
@@ -81,6 +83,7 @@ impl Default for MqttSettings {
             connections_per_thing_max: SESSIONS_PER_IDENTITY_MAX,
             publishes_per_second_max: None,
             bytes_per_second_max: None,
+            shadow_requests_max: SHADOW_REQUESTS_IN_FLIGHT_MAX,
             connects_per_second_max: None,
             server_name_required: false,
             application_topics: vec![TopicFilter::new(APPLICATION_TOPICS).expect("a filter without a mistake")],

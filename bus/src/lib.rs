@@ -19,8 +19,8 @@ mod retain;
 pub use embedded::{EmbeddedBus, Inboxes, ObserverLink};
 pub use message::{Message, Properties, Qos};
 pub use request::{
-    Answer, Assign, Caller, Connection, Inbound, Latch, LinkChange, LinkState, Order, OrderKind, Outcome, Request,
-    ResponseTo, Tag, Verdict,
+    Answer, Assign, Caller, Connection, HookFailure, Inbound, Latch, LinkChange, LinkState, Order, OrderKind, Outcome,
+    Request, ResponseTo, Tag, Verdict,
 };
 pub use retain::{NotRetained, Retain};
 

@@ -57,6 +57,8 @@ pub struct Request {
     pub session: u64,
     /// Where the caller wants an answer, if it said so.
     pub response: Option<ResponseTo>,
+    /// The connection has more unanswered requests of the kind than it may: the service refuses this one.
+    pub is_excess: bool,
     /// Returned with the answer.
     pub tag: Tag,
     /// Who gets the answer.
@@ -195,7 +197,26 @@ pub struct Verdict {
     /// Which hook was asked.
     pub hook: Box<str>,
     /// What it said, or why it said nothing that counts.
-    pub said: Result<HookAnswer, String>,
+    pub said: Result<HookAnswer, HookFailure>,
+}
+
+/// Why a hook said nothing that counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HookFailure {
+    /// It did not answer, or not in time. In words, for operators.
+    Silent(String),
+    /// It answered, and not as hooks do. In words, for operators.
+    Unusable(String),
+}
+
+impl HookFailure {
+    /// What is wrong, for operators.
+    #[must_use]
+    pub fn why(&self) -> &str {
+        match self {
+            Self::Silent(why) | Self::Unusable(why) => why,
+        }
+    }
 }
 
 /// Everything that goes to a partition.

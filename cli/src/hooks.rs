@@ -7,7 +7,8 @@ use crate::error::{Cause, CliError};
 use crate::https::exchange;
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::{Method, Request, Uri};
+use hyper::{Method, Request, StatusCode, Uri};
+use muster_bus::HookFailure;
 use muster_certs::verifier::client_config;
 use muster_runtime::tasks::Swarm;
 use muster_shadow::service::{HookCall, Hooks};
@@ -15,6 +16,7 @@ use muster_wire::limits::{HOOK_DEADLINE, HOOK_QUEUE_MAX, HOOKS_AT_ONCE_MAX};
 use muster_wire::provision::{HookAnswer, HookQuestion};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,7 +90,8 @@ impl HookDesk {
                 let said = ask(&url, &question, &tls, HOOK_DEADLINE).await;
                 match &said {
                     Ok(answer) => info!(url, allows = answer.allow_provisioning, "hook answered"),
-                    Err(why) => warn!(url, why, "hook failed"),
+                    Err(HookFailure::Silent(why)) => warn!(url, why, "hook did not answer"),
+                    Err(HookFailure::Unusable(why)) => warn!(url, why, "hook gave an answer that is not usable"),
                 }
                 reply.said(said).await;
                 drop(place);
@@ -101,24 +104,26 @@ impl HookDesk {
 
 /// Asks one hook.
 ///
-/// Errors, in words: why it said nothing that counts.
+/// Errors: why it said nothing that counts.
 async fn ask(
     url: &str,
     question: &HookQuestion,
     tls: &Result<Arc<ClientConfig>, String>,
     deadline: Duration,
-) -> Result<HookAnswer, String> {
+) -> Result<HookAnswer, HookFailure> {
     match timeout(deadline, converse(url, question, tls)).await {
-        Ok(said) => said,
-        Err(_) => Err(format!("it took longer than {} ms", deadline.as_millis())),
+        Ok(Ok((status, body))) => answer_of(status, &body).map_err(HookFailure::Unusable),
+        Ok(Err(why)) => Err(HookFailure::Silent(why)),
+        Err(_) => Err(HookFailure::Silent(format!("it took longer than {} ms", deadline.as_millis()))),
     }
 }
 
+/// Status and body of the answer.
 async fn converse(
     url: &str,
     question: &HookQuestion,
     tls: &Result<Arc<ClientConfig>, String>,
-) -> Result<HookAnswer, String> {
+) -> Result<(StatusCode, Bytes), String> {
     let words = |what: &'static str| move |error: Cause| format!("{what}: {error}");
     let uri: Uri = url.parse().map_err(|_| "its address is no URL".to_owned())?;
     let host = uri.host().ok_or("its address names no host")?.trim_matches(['[', ']']).to_owned();
@@ -145,10 +150,24 @@ async fn converse(
         exchange(tcp, request).await
     };
     let answer = answer.map_err(words("its answer was not whole"))?;
-    if !answer.status.is_success() {
-        return Err(format!("it answered with HTTP status {}", answer.status.as_u16()));
+    Ok((answer.status, answer.body))
+}
+
+/// What an answer says. Errors, in words: what it is instead.
+fn answer_of(status: StatusCode, body: &[u8]) -> Result<HookAnswer, String> {
+    if !status.is_success() {
+        return Err(format!("it answered with HTTP status {}", status.as_u16()));
     }
-    serde_json::from_slice(&answer.body).map_err(|_| "its answer is not {\"allowProvisioning\": …}".to_owned())
+    let fields = match serde_json::from_slice(body) {
+        Ok(Value::Object(fields)) => fields,
+        Ok(_) => return Err("its answer is JSON, but no object like {\"allowProvisioning\": true}".to_owned()),
+        Err(_) => return Err("its answer is not JSON".to_owned()),
+    };
+    if !fields.get("allowProvisioning").is_some_and(Value::is_boolean) {
+        return Err("its answer has no allowProvisioning that is true or false".to_owned());
+    }
+    serde_json::from_value(Value::Object(fields))
+        .map_err(|_| "the parameterOverrides of its answer are not an object of texts".to_owned())
 }
 
 #[cfg(test)]

@@ -232,6 +232,7 @@ fn service_config(
         access_master: access_master(data)?,
         admission,
         hooks,
+        shadow_depth_max: settings.shadow_depth_max,
         retained: settings.retained,
         on_fatal: Box::new(move |reason| {
             error!(reason, "the services cannot go on");

@@ -40,6 +40,8 @@ pub struct Settings {
     pub hook_ca: Option<PathBuf>,
     /// What devices may do.
     pub mqtt: MqttSettings,
+    /// Deepest nesting of objects in a section of a shadow.
+    pub shadow_depth_max: usize,
     /// How much applications may have retained.
     pub retained: RetainedBounds,
     /// The agent that is offered for download; `None` means the one beside this program.
@@ -113,6 +115,15 @@ const SECTIONS: &[(&str, &[Key])] = &[
         }],
     ),
     ("mqtt", mqtt::KEYS),
+    (
+        "shadows",
+        &[Key {
+            name: "depth_max",
+            help: "Levels of objects below desired and reported, 1 to 32; AWS IoT Core names 6 in its refusal and 8 in its\n\
+                   quotas. What is stored already stays as it is. Example: 8",
+            default: "6",
+        }],
+    ),
     (
         "certificates",
         &[
@@ -191,6 +202,9 @@ impl Settings {
             _ => Err("is not a file; give the path of a PEM file, or \"\" for what the system trusts".to_owned()),
         });
         let (mqtt, retained) = mqtt::take(&mut file);
+        let depth = file.take("shadows.depth_max", limits::SHADOW_DEPTH_MAX as u64, |text| {
+            number(text, 1, limits::SHADOW_DEPTH_SETTING_MAX as u64)
+        });
         let certificate_life = file.take("certificates.life", limits::CERTIFICATE_LIFE, |text| {
             life(text, limits::CERTIFICATE_LIFE_MIN, limits::CERTIFICATE_LIFE_MAX)
         });
@@ -218,6 +232,7 @@ impl Settings {
             offline_after: Duration::from_secs(offline_after),
             hook_ca,
             mqtt,
+            shadow_depth_max: usize::try_from(depth).unwrap_or(limits::SHADOW_DEPTH_MAX),
             retained,
             certificate_life,
             server_certificate_life,

@@ -10,10 +10,10 @@
 
 use crate::records::{
     AccessKey, Certificate, CertificateState, Connector, KeyRevoked, Lifecycle, Numbering, Record, StoredAccessKey,
-    StoredAction, StoredAttachment, StoredAuthority, StoredCertificate, StoredComponent, StoredConnector, StoredJob,
-    StoredJobJoined, StoredJobRun, StoredJobTemplate, StoredJobThings, StoredNumbering, StoredOwnership, StoredPolicy,
-    StoredProvisioningTemplate, StoredRecovery, StoredRetained, StoredSeen, StoredShadow, StoredStream, StoredTarget,
-    StoredToken, StoredWork, key,
+    StoredAction, StoredAttachment, StoredAuthority, StoredCertificate, StoredComponent, StoredConnector,
+    StoredDeletedShadow, StoredJob, StoredJobJoined, StoredJobRun, StoredJobTemplate, StoredJobThings, StoredNumbering,
+    StoredOwnership, StoredPolicy, StoredProvisioningTemplate, StoredRecovery, StoredRetained, StoredSeen,
+    StoredShadow, StoredStream, StoredTarget, StoredToken, StoredWork, key,
 };
 use crate::store::codec::{self, CodecError};
 use crate::store::dump::{self, DumpError};
@@ -83,6 +83,7 @@ pub fn check_record(key: &[u8], value: &[u8]) -> Result<(), RestoreError> {
             Some("recovery") => as_one::<StoredRecovery>(key, value),
             Some("numbering") => as_one::<StoredNumbering>(key, value),
             Some("authority") => as_one::<StoredAuthority>(key, value),
+            Some("deleted-shadow") => as_one::<StoredDeletedShadow>(key, value),
             _ => as_one::<serde::de::IgnoredAny>(key, value),
         },
     }?;

@@ -24,6 +24,7 @@ mod job;
 mod policy;
 mod provision;
 mod retained;
+mod shadow;
 mod stream;
 
 pub use authority::AuthorityMark;
@@ -31,6 +32,7 @@ pub use job::{Job, JobJoined, JobTemplate, JobThings};
 pub use policy::{Attachment, PolicyRecord};
 pub use provision::{Ownership, ProvisioningTemplate};
 pub use retained::Retained;
+pub use shadow::DeletedShadow;
 pub use stream::{Stream, StreamFile};
 
 /// A registered connector. Written by the fleet's worker alone.
@@ -458,6 +460,8 @@ versioned! {
     StoredNumbering(Numbering),
     /// Which authority the fleet has, as it is stored.
     StoredAuthority(AuthorityMark),
+    /// What is left of a deleted shadow, as it is stored.
+    StoredDeletedShadow(DeletedShadow),
 }
 
 impl Record for muster_model::job::Execution {
@@ -487,6 +491,18 @@ pub mod key {
     #[must_use]
     pub fn shadow(thing: &ThingName, shadow: Option<&ShadowName>) -> Key {
         shadows(thing).part(shadow.map_or("", ShadowName::as_str))
+    }
+
+    /// The prefix of what is left of all deleted shadows.
+    #[must_use]
+    pub fn all_deleted_shadows() -> Key {
+        Key::new(Kind::Meta).part("deleted-shadow")
+    }
+
+    /// What is left of a deleted shadow; the classic one has an empty name.
+    #[must_use]
+    pub fn deleted_shadow(thing: &ThingName, shadow: &str) -> Key {
+        all_deleted_shadows().part(thing).part(shadow)
     }
 
     /// A connector.

@@ -94,25 +94,32 @@ fn j16_a_step_timer_ends_on_time_although_the_server_was_killed() {
 #[test]
 fn j17_a_failed_execution_is_tried_again_with_the_next_number() {
     let mut stage = Stage::new();
-    stage.create("j", &["--to-things", "t", "--retry", "FAILED=1"]);
+    stage.create("j", &["--to-things", "t", "--retry", "FAILED=2"]);
     let device = stage.device("t");
     device.subscribe(&topic("t", "+")).expect("the own topics may be read");
-    device.ask_accepted(&topic("t", "start-next"), json!({}));
-    report(&device, "t", "j", "FAILED");
-    let next = device.wait_for_topic(&topic("t", "notify-next")).json();
-    let next = &next["execution"];
-    assert_eq!(
-        (&next["status"], &next["executionNumber"], &next["versionNumber"]),
-        (&json!("QUEUED"), &json!(2), &json!(1))
-    );
+    // The first try fails without having been started, the second after its start.
+    for number in [2, 3] {
+        report(&device, "t", "j", "FAILED");
+        let next = device.wait_for_topic(&topic("t", "notify-next")).json();
+        let next = &next["execution"];
+        assert_eq!(
+            (&next["status"], &next["executionNumber"], &next["versionNumber"]),
+            (&json!("QUEUED"), &json!(number), &json!(1))
+        );
+        let listed = device.wait_for_topic(&topic("t", "notify")).json();
+        assert_eq!(listed["jobs"]["QUEUED"][0]["executionNumber"], number, "{listed}");
+        if number == 2 {
+            device.ask_accepted(&topic("t", "start-next"), json!({}));
+        }
+    }
     stage.fleet.restart();
     let device = stage.device("t");
     let again = device.ask_accepted(&topic("t", "start-next"), json!({}));
-    assert_eq!(again["execution"]["executionNumber"], 2);
+    assert_eq!(again["execution"]["executionNumber"], 3);
     report(&device, "t", "j", "FAILED");
     assert_eq!(stage.until_count("j", SOON, "Failed", 1)["status"], "COMPLETED");
     let tries = stage.fleet.muster_json(&["job", "executions", "j", "--thing", "t"]);
-    assert_eq!(tries["executionSummaries"].as_array().map(Vec::len), Some(2), "{tries}");
+    assert_eq!(tries["executionSummaries"].as_array().map(Vec::len), Some(3), "{tries}");
 }
 
 #[test]
@@ -129,10 +136,12 @@ fn j18_a_cancel_ends_what_is_queued_and_with_force_what_is_in_progress() {
     assert_eq!(stage.statuses("j"), json!([["a", "IN_PROGRESS"], ["b", "CANCELED"]]));
     let event = observer.wait_for_topic("$aws/events/job/j/cancellation_in_progress").json();
     assert_eq!((&event["eventType"], &event["status"]), (&json!("JOB"), &json!("CANCELLATION_IN_PROGRESS")));
+    assert_eq!(event["completedAt"], json!(null), "it is not over yet: {event}");
     assert_eq!(event["targets"], json!(["arn:aws:iot:::thing/a", "arn:aws:iot:::thing/b"]));
     assert_eq!((&event["comment"], &event["description"]), (&json!("not this one"), &json!("to be called off")));
     let event = observer.wait_for_topic("$aws/events/job/j/canceled").json();
     assert_eq!((&event["operation"], &event["status"]), (&json!("canceled"), &json!("CANCELED")));
+    assert!(event["completedAt"].is_i64(), "{event}");
     let event = observer.wait_for_topic("$aws/events/jobExecution/j/canceled").json();
     assert_eq!(event["thingArn"], "arn:aws:iot:::thing/b");
 

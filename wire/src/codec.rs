@@ -1,7 +1,10 @@
 //! JSON or CBOR: the first byte of a request tells, and the answer comes in the encoding of the request.
 
 use crate::limits::DECODE_DETAIL_CHARS_MAX;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+use std::fmt;
 
 /// How a payload is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -13,20 +16,27 @@ pub enum Encoding {
     Cbor,
 }
 
-/// Why a payload could not be read.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+/// Why a payload could not be read. The words are those of the protocol, fit to be sent to whoever sent the payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// JSON must be UTF-8.
     #[error("the payload is not UTF-8")]
     NotUtf8,
-    /// The text or bytes do not parse, or do not have the wanted shape.
-    #[error("the payload is not usable {encoding:?}: {detail}")]
-    Malformed {
-        /// How the payload was read.
-        encoding: Encoding,
-        /// The parser's words.
-        detail: String,
-    },
+    /// The text or bytes do not parse, or are nested deeper than is read.
+    #[error("the payload is not valid {0}")]
+    Malformed(Encoding),
+    /// It parses, and is not what is wanted.
+    #[error("the payload is not an object, or a field of it is missing or of the wrong type")]
+    Shape,
+}
+
+impl fmt::Display for Encoding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Json => "JSON",
+            Self::Cbor => "CBOR",
+        })
+    }
 }
 
 impl Encoding {
@@ -42,18 +52,62 @@ impl Encoding {
 
     /// Reads a value. Trailing bytes are an error in both encodings.
     pub fn decode<T: DeserializeOwned>(self, payload: &[u8]) -> Result<T, DecodeError> {
+        self.read(payload).map_err(|(error, _)| error)
+    }
+
+    /// Reads a value; an error is in the words of the reader, which say more and quote the payload: for operators.
+    pub fn decode_explained<T: DeserializeOwned>(self, payload: &[u8]) -> Result<T, String> {
+        self.read(payload).map_err(|(error, detail)| {
+            // The payload is as long as the sender likes.
+            let detail: String = detail.chars().take(DECODE_DETAIL_CHARS_MAX).collect();
+            match error {
+                DecodeError::NotUtf8 => error.to_string(),
+                DecodeError::Malformed(_) => format!("{error}: {detail}"),
+                DecodeError::Shape => detail,
+            }
+        })
+    }
+
+    fn read<T: DeserializeOwned>(self, payload: &[u8]) -> Result<T, (DecodeError, String)> {
         match self {
             Self::Json => {
-                let text = std::str::from_utf8(payload).map_err(|_| DecodeError::NotUtf8)?;
-                serde_json::from_str(text).map_err(|e| self.malformed(&e))
+                let text = std::str::from_utf8(payload).map_err(|_| (DecodeError::NotUtf8, String::new()))?;
+                serde_json::from_str(text).map_err(|error| match error.is_data() {
+                    true => (DecodeError::Shape, error.to_string()),
+                    false => (DecodeError::Malformed(self), error.to_string()),
+                })
             }
             Self::Cbor => {
                 let mut rest = payload;
-                let value = ciborium::de::from_reader_with_recursion_limit(&mut rest, CBOR_DEPTH_MAX)
-                    .map_err(|e| self.malformed(&e))?;
-                if rest.is_empty() { Ok(value) } else { Err(self.malformed(&"bytes follow the value")) }
+                let read = ciborium::de::from_reader_with_recursion_limit(&mut rest, CBOR_DEPTH_MAX);
+                let value = read.map_err(|error| match error {
+                    ciborium::de::Error::Semantic(_, detail) => (DecodeError::Shape, detail),
+                    ciborium::de::Error::Io(_) => (DecodeError::Malformed(self), "it is cut off".to_owned()),
+                    other => (DecodeError::Malformed(self), other.to_string()),
+                })?;
+                let trailing = || (DecodeError::Malformed(self), "bytes follow the value".to_owned());
+                if rest.is_empty() { Ok(value) } else { Err(trailing()) }
             }
         }
+    }
+
+    /// Reads a value that is written as an object. A list of its fields, which [`Self::decode`] takes too, is refused.
+    pub fn decode_object<T: DeserializeOwned>(self, payload: &[u8]) -> Result<T, DecodeError> {
+        let is_object = match self {
+            Self::Json => payload.trim_ascii_start().first() == Some(&b'{'),
+            Self::Cbor => Self::of(payload) == Self::Cbor,
+        };
+        if is_object {
+            return self.decode(payload);
+        }
+        self.decode::<IgnoredAny>(payload).and(Err(DecodeError::Shape))
+    }
+
+    /// The client token of a request, whatever else is in it: in JSON also beside what is nested too deep to be read.
+    ///
+    /// Errors: the payload is no object, or does not parse.
+    pub fn client_token(self, payload: &[u8]) -> Result<Option<Value>, DecodeError> {
+        self.decode_object::<TokenOnly>(payload).map(|found| found.0)
     }
 
     /// Writes a value.
@@ -71,11 +125,32 @@ impl Encoding {
             }
         }
     }
+}
 
-    fn malformed(self, detail: &dyn std::fmt::Display) -> DecodeError {
-        // The parser's words may quote the payload, which is as long as the sender likes.
-        let detail = detail.to_string().chars().take(DECODE_DETAIL_CHARS_MAX).collect();
-        DecodeError::Malformed { encoding: self, detail }
+/// Of several tokens the last counts, as with all fields.
+struct TokenOnly(Option<Value>);
+
+impl<'de> Deserialize<'de> for TokenOnly {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+        impl<'de> Visitor<'de> for Fields {
+            type Value = TokenOnly;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<TokenOnly, A::Error> {
+                let mut found = None;
+                while let Some(name) = fields.next_key::<String>()? {
+                    match name.as_str() {
+                        "clientToken" => found = Some(fields.next_value()?),
+                        // The reader of JSON skips a value without a call for each of its levels.
+                        _ => drop(fields.next_value::<IgnoredAny>()?),
+                    }
+                }
+                Ok(TokenOnly(found))
+            }
+        }
+        deserializer.deserialize_map(Fields)
     }
 }
 
@@ -84,8 +159,9 @@ const CBOR_DEPTH_MAX: usize = 128;
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     #[test]
     fn both_encodings_carry_the_same_value() {
@@ -100,9 +176,9 @@ mod tests {
     #[test]
     fn an_error_does_not_quote_a_payload_to_its_end() {
         let payload = Encoding::Json.encode(&"\u{1}".repeat(10_000));
-        let error = Encoding::Json.decode::<u8>(&payload).expect_err("a text is no number").to_string();
+        let error = Encoding::Json.decode_explained::<u8>(&payload).expect_err("a text is no number");
         assert!(error.contains(r#"string "\u{1}\u{1}"#), "{error}");
-        assert!(error.chars().count() < DECODE_DETAIL_CHARS_MAX + 50, "{error}");
+        assert_eq!(error.chars().count(), DECODE_DETAIL_CHARS_MAX, "{error}");
     }
 
     #[test]
@@ -112,5 +188,43 @@ mod tests {
         assert!(Encoding::Cbor.decode::<Value>(&[0xa0, 0xa0]).is_err());
         assert!(Encoding::Cbor.decode::<Value>(&[0xbf; 4096]).is_err());
         assert!(Encoding::Json.decode::<Value>("[".repeat(5000).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn a_list_is_no_object_and_the_words_are_our_own() {
+        #[derive(Debug, PartialEq, Deserialize)]
+        struct Wanted {
+            a: u8,
+        }
+        for encoding in [Encoding::Json, Encoding::Cbor] {
+            let read = |value: Value| encoding.decode_object::<Wanted>(&encoding.encode(&value));
+            assert_eq!(read(json!({"a": 1})), Ok(Wanted { a: 1 }));
+            for other in [json!([1]), json!([]), json!(1), json!({}), json!({"a": "1"})] {
+                assert_eq!(read(other.clone()), Err(DecodeError::Shape), "{encoding} {other}");
+            }
+        }
+        assert_eq!(Encoding::Json.decode_object::<Wanted>(b" [x"), Err(DecodeError::Malformed(Encoding::Json)));
+        assert_eq!(Encoding::Json.decode_object::<Wanted>(b""), Err(DecodeError::Malformed(Encoding::Json)));
+        let explained = Encoding::Json.decode_explained::<Wanted>(br#"{"a":"x"}"#).unwrap_err();
+        assert!(explained.starts_with(r#"invalid type: string "x", expected u8"#), "{explained}");
+        let error = Encoding::Cbor.decode::<Value>(b"\xa1").unwrap_err();
+        assert_eq!(error.to_string(), "the payload is not valid CBOR");
+    }
+
+    #[test]
+    fn the_token_is_found_beside_what_is_nested_too_deep() {
+        let deep = 60_000;
+        for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+            let deep = deep / open.len();
+            let nested = format!("{}1{}", open.repeat(deep), close.repeat(deep));
+            let payload = format!(r#"{{"state":{nested},"clientToken":"t"}}"#);
+            assert!(Encoding::Json.decode::<Value>(payload.as_bytes()).is_err());
+            assert_eq!(Encoding::Json.client_token(payload.as_bytes()), Ok(Some(json!("t"))));
+            assert!(Encoding::Json.client_token(&payload.as_bytes()[..payload.len() - 1]).is_err());
+        }
+        let cbor = Encoding::Cbor.encode(&json!({"clientToken": "t", "a": 1}));
+        assert_eq!(Encoding::Cbor.client_token(&cbor), Ok(Some(json!("t"))));
+        assert_eq!(Encoding::Json.client_token(br#"{"clientToken":"a","clientToken":"b"}"#), Ok(Some(json!("b"))));
+        assert_eq!(Encoding::Json.client_token(br#"["t"]"#), Err(DecodeError::Shape));
     }
 }

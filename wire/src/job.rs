@@ -301,19 +301,13 @@ pub struct JobExecutionEvent {
 }
 
 fn number_or_numeric_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Either {
-        Number(u64),
-        Text(String),
-    }
-    match Option::<Either>::deserialize(deserializer)? {
-        None => Ok(None),
-        Some(Either::Number(number)) => Ok(Some(number)),
-        Some(Either::Text(text)) => {
-            text.parse().map(Some).map_err(|_| serde::de::Error::custom("expectedVersion is not a number"))
-        }
-    }
+    let number = match Option::<Value>::deserialize(deserializer)? {
+        None => return Ok(None),
+        Some(Value::Number(number)) => number.as_u64(),
+        Some(Value::String(text)) => text.parse().ok(),
+        Some(_) => None,
+    };
+    number.map(Some).ok_or_else(|| serde::de::Error::custom("expectedVersion is not a whole number"))
 }
 
 #[cfg(test)]

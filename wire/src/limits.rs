@@ -12,19 +12,27 @@ pub const PACKET_BYTES_MAX: usize = PAYLOAD_BYTES_MAX + 8 * 1024;
 pub const CONNECT_BYTES_MAX: usize = 16 * 1024;
 /// Largest shadow document (desired and reported as JSON, metadata excluded). AWS IoT Core's default.
 pub const SHADOW_DOCUMENT_BYTES_MAX: usize = 8 * 1024;
-/// Deepest nesting below `desired` or `reported`. The literal AWS message names 6.
+/// Deepest nesting of objects below `desired` or `reported`, unless the settings say otherwise. The literal AWS message
+/// names 6, its page of quotas 8.
 pub const SHADOW_DEPTH_MAX: usize = 6;
+/// The deepest that the settings may allow: what is accepted must stay readable for every JSON reader.
+pub const SHADOW_DEPTH_SETTING_MAX: usize = 32;
 /// Most values (scalars, also inside arrays) below `desired` and `reported` together. Each has a time in the metadata,
 /// and the document before and after an update must fit one message: asserted below.
 pub const SHADOW_LEAVES_MAX: usize = 1600;
-/// Most shadows of one thing, deleted ones included, since their versions are kept. AWS IoT Core has no limit.
+/// Most shadows of one thing. AWS IoT Core has no limit.
 pub const SHADOWS_PER_THING_MAX: usize = 100;
+/// How long the version of a deleted shadow is kept, to go on when it is made again. AWS IoT Core's figure.
+pub const DELETED_SHADOW_KEPT: Duration = Duration::from_secs(48 * 3600);
+/// Deleted shadows of one thing whose versions are kept. Past it the one that was deleted first begins at 1 again when it
+/// is made: a thing that makes and deletes endless names fills no disk.
+pub const DELETED_SHADOWS_PER_THING_MAX: usize = 100;
 /// Longest client token of a shadow or job request.
 pub const CLIENT_TOKEN_BYTES_MAX: usize = 64;
 /// Largest job document as JSON. AWS IoT Core's figure.
 pub const JOB_DOCUMENT_BYTES_MAX: usize = 32 * 1024;
-/// Longest description of a job or of a job template, and longest comment of a cancel. AWS IoT Core's figure.
-pub const JOB_DESCRIPTION_BYTES_MAX: usize = 2028;
+/// Longest description of a job or of a job template, and longest comment of a cancel. AWS IoT Core's figure; characters.
+pub const JOB_DESCRIPTION_CHARS_MAX: usize = 2028;
 /// Longest reason code of a cancel. AWS IoT Core's figure.
 pub const REASON_CODE_BYTES_MAX: usize = 128;
 /// Most targets (things and groups) of a job that names groups or is continuous. AWS IoT Core's figure.
@@ -40,8 +48,8 @@ pub const JOB_PAGE_THINGS: usize = 1000;
 pub const STATUS_DETAILS_MAX: usize = 10;
 /// Longest key of `statusDetails`.
 pub const STATUS_DETAIL_KEY_BYTES_MAX: usize = 128;
-/// Longest value of `statusDetails`.
-pub const STATUS_DETAIL_VALUE_BYTES_MAX: usize = 1024;
+/// Longest value of `statusDetails`, in characters: up to four times so many bytes.
+pub const STATUS_DETAIL_VALUE_CHARS_MAX: usize = 1024;
 /// Most executions named in one `notify` message. AWS IoT Core's figure.
 pub const NOTIFY_EXECUTIONS_MAX: usize = 10;
 /// Longest topic or topic filter.
@@ -58,6 +66,8 @@ pub const SUBSCRIPTIONS_PER_CONNECTION_MAX: usize = 50;
 pub const SESSIONS_PER_IDENTITY_MAX: usize = 4;
 /// Requests of one connection that are not answered yet; past it, reading from that connection pauses.
 pub const REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX: u16 = 100;
+/// Of these, shadow requests about one thing, unless the settings say otherwise; more are refused. AWS IoT Core's figure.
+pub const SHADOW_REQUESTS_IN_FLIGHT_MAX: usize = 10;
 /// QoS 1 messages sent to one connection and not acknowledged yet.
 pub const OUTBOUND_IN_FLIGHT_PER_CONNECTION_MAX: u16 = 100;
 /// Messages waiting for one connection. Past it QoS 0 loses the oldest and a QoS 1 message ends the connection:
@@ -177,6 +187,11 @@ const LEAF_METADATA_BYTES: usize = 25;
 const _: () = assert!(
     2 * (2 * SHADOW_DOCUMENT_BYTES_MAX + SHADOW_LEAVES_MAX * LEAF_METADATA_BYTES) < PAYLOAD_BYTES_MAX,
     "the documents before and after an update, with metadata, fit a message"
+);
+const _: () = assert!(
+    JOB_DOCUMENT_BYTES_MAX + STATUS_DETAILS_MAX * (STATUS_DETAIL_KEY_BYTES_MAX + 4 * STATUS_DETAIL_VALUE_CHARS_MAX)
+        < PAYLOAD_BYTES_MAX - 8 * 1024,
+    "an execution with its document and details fits a message"
 );
 const _: () = assert!(JOB_DOCUMENT_BYTES_MAX * 2 < PAYLOAD_BYTES_MAX, "a job document fits a packet");
 const _: () = assert!(PAYLOAD_BYTES_MAX < PACKET_BYTES_MAX && PACKET_BYTES_MAX < OUTBOX_BYTES_MAX);

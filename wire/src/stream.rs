@@ -8,7 +8,7 @@
 //! The keys are those of AWS IoT Core; the topic says whether payloads are JSON or CBOR. In JSON a block is base64 and a
 //! bitmap hexadecimal digits; in CBOR both are byte strings.
 
-use crate::codec::Encoding;
+use crate::codec::{DecodeError, Encoding};
 use crate::limits::{
     CLIENT_TOKEN_BYTES_MAX, PAYLOAD_BYTES_MAX, STREAM_BITMAP_BYTES_MAX, STREAM_BLOCK_BYTES_MAX, STREAM_BLOCK_BYTES_MIN,
     STREAM_BLOCKS_MAX, STREAM_BYTES_PER_REQUEST_MAX,
@@ -199,7 +199,7 @@ pub fn read_describe(encoding: Encoding, payload: &[u8]) -> Result<DescribeStrea
     if payload.is_empty() {
         return Ok(DescribeStream::default());
     }
-    let request: DescribeStream = encoding.decode(payload).map_err(|error| unreadable(encoding, &error))?;
+    let request: DescribeStream = encoding.decode_object(payload).map_err(|error| unreadable(encoding, error))?;
     check_token(request.token.as_deref())?;
     Ok(request)
 }
@@ -208,7 +208,7 @@ pub fn read_describe(encoding: Encoding, payload: &[u8]) -> Result<DescribeStrea
 ///
 /// Errors: a [`Refusal`].
 pub fn read_get(encoding: Encoding, payload: &[u8]) -> Result<GetStream, Refusal> {
-    let request: GetStream = encoding.decode(payload).map_err(|error| unreadable(encoding, &error))?;
+    let request: GetStream = encoding.decode_object(payload).map_err(|error| unreadable(encoding, error))?;
     check_token(request.token.as_deref())?;
     Ok(request)
 }
@@ -216,17 +216,23 @@ pub fn read_get(encoding: Encoding, payload: &[u8]) -> Result<GetStream, Refusal
 /// The client token of a request that is not usable otherwise.
 #[must_use]
 pub fn token_of(encoding: Encoding, payload: &[u8]) -> Option<String> {
-    // Not a map of JSON values: in CBOR a bitmap is a byte string, which is none.
-    let request: DescribeStream = encoding.decode(payload).ok()?;
-    request.token.filter(|token| token.len() <= CLIENT_TOKEN_BYTES_MAX)
+    // The other fields may be wrong, or bytes.
+    let token = encoding.decode_object::<DescribeStream>(payload).ok()?.token?;
+    (token.len() <= CLIENT_TOKEN_BYTES_MAX).then_some(token)
 }
 
-fn unreadable(encoding: Encoding, error: &crate::codec::DecodeError) -> Refusal {
-    let code = match encoding {
-        Encoding::Json => StreamError::InvalidJson,
-        Encoding::Cbor => StreamError::InvalidCbor,
+fn unreadable(encoding: Encoding, error: DecodeError) -> Refusal {
+    let (code, bits) = match encoding {
+        Encoding::Json => (StreamError::InvalidJson, "hexadecimal digits, two for a byte"),
+        Encoding::Cbor => (StreamError::InvalidCbor, "a byte string"),
     };
-    (code, error.to_string())
+    let message = match error {
+        DecodeError::NotUtf8 | DecodeError::Malformed(_) => error.to_string(),
+        DecodeError::Shape => {
+            format!("a request is an object in which c is a text, s, f, l, o and n are whole numbers, and b is {bits}")
+        }
+    };
+    (code, message)
 }
 
 fn check_token(token: Option<&str>) -> Result<(), Refusal> {
@@ -282,7 +288,7 @@ impl GetStream {
         })?;
         let count = match self.count {
             Some(count) => Some(bounded(count).ok_or_else(|| {
-                let message = format!("n is {count}; it is 0 to {STREAM_BLOCKS_MAX}");
+                let message = format!("n is {count}; it is 1 to {STREAM_BLOCKS_MAX}");
                 (StreamError::BlockCountLimitExceeded, message)
             })?),
             None => None,
@@ -302,6 +308,9 @@ impl GetStream {
         let Some(size) = size_of(file) else {
             return Err((StreamError::ResourceNotFound, format!("the stream has no file {file}")));
         };
+        if count == Some(0) {
+            return Err((StreamError::InvalidRequest, "n is 0; a request asks for one block at least".to_owned()));
+        }
         let blocks = size.div_ceil(u64::from(block));
         let most = u64::from(STREAM_BYTES_PER_REQUEST_MAX / block).max(1);
         let most = count.map_or(most, |count| most.min(count));
@@ -310,7 +319,7 @@ impl GetStream {
             None => (offset..blocks.min(offset + most)).collect(),
         };
         let numbers: Vec<u64> = numbers.into_iter().take(usize::try_from(most).unwrap_or(usize::MAX)).collect();
-        if numbers.is_empty() && most > 0 {
+        if numbers.is_empty() {
             let message = format!("file {file} has {blocks} blocks of {block} bytes; none of them is asked for");
             return Err((StreamError::ResourceNotFound, message));
         }

@@ -4,7 +4,7 @@ use super::upgrade::{Step, Upgrade, Verdict};
 use muster_wire::component::{DETAIL_OUTCOME, DETAIL_REASON, DETAIL_STEP, LastFailed};
 use muster_wire::id::{JobId, Version};
 use muster_wire::job::{JobExecution, JobStatus, StatusDetails};
-use muster_wire::limits::STATUS_DETAIL_VALUE_BYTES_MAX;
+use muster_wire::limits::STATUS_DETAIL_VALUE_CHARS_MAX;
 use muster_wire::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -76,7 +76,7 @@ impl Record {
                     reason: cut(reason, REASON_BYTES_MAX),
                     at: now,
                 });
-                let reason = cut(reason, STATUS_DETAIL_VALUE_BYTES_MAX);
+                let reason = cut(reason, STATUS_DETAIL_VALUE_CHARS_MAX);
                 let details = [(DETAIL_REASON, reason), (DETAIL_OUTCOME, outcome.as_str().to_owned())];
                 (JobStatus::Failed, details.map(|(key, value)| (key.to_owned(), value)).into())
             }
@@ -102,7 +102,7 @@ pub fn step_details(step: &Step) -> StatusDetails {
     [(DETAIL_STEP.to_owned(), step.public().as_str().to_owned())].into()
 }
 
-/// At most `max` bytes of `text`, at a character boundary.
+/// At most `max` bytes, and so not more characters, of `text`, at a character boundary.
 pub fn cut(text: &str, max: usize) -> String {
     let mut end = text.len().min(max);
     while !text.is_char_boundary(end) {
@@ -147,7 +147,7 @@ mod tests {
         let last = record.last_failed.clone().unwrap();
         assert_eq!((last.version.as_str(), last.reason.len()), ("2", 300));
         assert_eq!(record.finished[0].details[DETAIL_OUTCOME], "rolled-back");
-        assert!(record.finished[0].details[DETAIL_REASON].len() <= STATUS_DETAIL_VALUE_BYTES_MAX);
+        assert!(record.finished[0].details[DETAIL_REASON].len() <= STATUS_DETAIL_VALUE_CHARS_MAX);
         begin(&mut record, 2, "3", Some("1"));
         record.end(&Verdict::Succeeded, Timestamp::from_seconds(6));
         assert_eq!((record.last_failed.clone(), record.previous.clone()), (Some(last), Version::new("1").ok()));

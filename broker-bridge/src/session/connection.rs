@@ -17,6 +17,7 @@ use super::pace::Pace;
 use super::packet::{self, Incoming, Version};
 use crate::counters::{add, count};
 use muster_bus::{Qos, Stopped, Tag};
+use muster_wire::id::ThingName;
 use muster_wire::limits::{PACKET_BYTES_MAX, WRITE_STALL_DEADLINE};
 use std::future::Future;
 use std::mem::MaybeUninit;
@@ -68,6 +69,8 @@ pub(crate) struct Connection<S> {
     in_flight: InFlight,
     /// Requests that the service has not answered.
     pub(super) requests: usize,
+    /// Of these, those about shadows that were not refused at once, and about which thing each is.
+    pub(super) shadow_requests: Vec<(Tag, ThingName)>,
     pub(super) sequence: u64,
     /// Nothing is read before all of it is over.
     waiting: Vec<Waiting>,
@@ -113,6 +116,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             unflushed: false,
             in_flight: InFlight::default(),
             requests: 0,
+            shadow_requests: Vec::new(),
             sequence: 0,
             waiting: Vec::new(),
             observer: None,
@@ -215,6 +219,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let moved = !taken.settled.is_empty() || !taken.messages.is_empty() || taken.end.is_some();
         for tag in taken.settled {
             self.requests = self.requests.saturating_sub(1);
+            if let Some(at) = self.shadow_requests.iter().position(|(known, _)| *known == tag) {
+                self.shadow_requests.swap_remove(at);
+                if self.shadow_requests.is_empty() {
+                    self.shadow_requests = Vec::new();
+                }
+            }
             if let Some(packet_id) = packet_id(tag) {
                 encode::puback(&mut self.output, packet_id, 0);
             }

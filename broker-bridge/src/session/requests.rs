@@ -20,7 +20,7 @@ use muster_bus::{Deliveries, Inbound, Message, NotRetained, Qos, Request, Reques
 use muster_wire::filter::Subscribed;
 use muster_wire::limits::CLIENT_TOKEN_BYTES_MAX;
 use muster_wire::time::Timestamp;
-use muster_wire::topic::{JobsTopic, JobsVerb, SubscriptionEvent, Topic, TopicError, jobs_rejection};
+use muster_wire::topic::{JobsTopic, JobsVerb, ShadowTopic, SubscriptionEvent, Topic, TopicError, jobs_rejection};
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc::error::TrySendError;
@@ -98,13 +98,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             shared.bus.deliver(thing, &Arc::new(message(copy, &shared, link.session)));
         }
         self.sequence += 1;
+        let tag = tag(self.sequence, publish.packet_id);
+        let mut is_excess = false;
+        if let Topic::Shadow { thing, verb: ShadowTopic::Request(_), .. } = &topic {
+            let about_it = self.shadow_requests.iter().filter(|(_, about)| about == thing).count();
+            is_excess = about_it >= shared.mqtt.shadow_requests_max;
+            if !is_excess {
+                self.shadow_requests.push((tag, thing.clone()));
+            }
+        }
         let request = Request {
             topic,
             payload: publish.payload,
             caller: caller.clone(),
             session: link.session,
             response,
-            tag: tag(self.sequence, publish.packet_id),
+            is_excess,
+            tag,
             connection: link.clone(),
         };
         self.requests += 1;

@@ -6,7 +6,9 @@ use muster_broker_bridge::MqttSettings;
 use muster_bus::{Answer, Deliveries, Message, Qos};
 use muster_certs::identity::Role;
 use muster_wire::id::ThingName;
-use muster_wire::limits::{OUTBOX_MESSAGES_MAX, PAYLOAD_BYTES_MAX, REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX};
+use muster_wire::limits::{
+    OUTBOX_MESSAGES_MAX, PAYLOAD_BYTES_MAX, REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX, SHADOW_REQUESTS_IN_FLIGHT_MAX,
+};
 use rumqttc::{Packet, QoS, SubscribeFilter, SubscribeReasonCode};
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -70,6 +72,8 @@ async fn b1_reading_pauses_while_too_many_requests_are_unanswered() {
     for _ in 0..MAX {
         requests.push(stage.service.request().await);
     }
+    let refused = requests.iter().filter(|request| request.is_excess).count();
+    assert_eq!(refused, MAX - SHADOW_REQUESTS_IN_FLIGHT_MAX);
     assert!(stage.service.things.try_recv().is_err(), "the hundred and first waits");
     settle(&requests[0], Answer::settled());
     requests.push(stage.service.request().await);
@@ -83,6 +87,34 @@ async fn b1_reading_pauses_while_too_many_requests_are_unanswered() {
     let mut read = 0;
     while read < acks.len() {
         read += in_time(tls.read(&mut acks[read..])).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn shadow_requests_past_the_limit_are_marked_until_one_is_answered() {
+    let settings = MqttSettings { shadow_requests_max: 2, ..MqttSettings::default() };
+    let mut stage = Stage::with_settings(settings).await;
+    let mut tls = stage.tls(stage.config(Role::Connector, "t1", &[b"mqtt"])).await.unwrap();
+    tls.write_all(&connect_packet(4, "c1")).await.unwrap();
+    in_time(tls.read_exact(&mut [0; 4])).await.unwrap();
+    let packet = |topic: &str| {
+        let length = u8::try_from(topic.len()).unwrap();
+        [&[0x32, length + 4, 0, length], topic.as_bytes(), &[0, 7]].concat()
+    };
+    let (get, update) = (packet("$aws/things/t1/shadow/get"), packet("$aws/things/t1/shadow/name/n/update"));
+    let job = packet("$aws/things/t1/jobs/get");
+    let mut requests = Vec::new();
+    for (packet, is_excess) in [(&get, false), (&update, false), (&get, true), (&update, true), (&job, false)] {
+        tls.write_all(packet).await.unwrap();
+        requests.push(stage.service.request().await);
+        assert_eq!(requests.last().unwrap().is_excess, is_excess);
+    }
+    // One that was refused makes no room when it is answered; one that was served does.
+    for (answered, is_excess) in [(2, true), (4, true), (0, false)] {
+        settle(&requests[answered], Answer::settled());
+        in_time(tls.read_exact(&mut [0; 4])).await.unwrap();
+        tls.write_all(&get).await.unwrap();
+        assert_eq!(stage.service.request().await.is_excess, is_excess);
     }
 }
 

@@ -6,8 +6,8 @@ use muster_runtime::settings::SettingsFile;
 use muster_shadow::service::RetainedBounds;
 use muster_wire::filter::TopicFilter;
 use muster_wire::limits::{
-    CLIENT_ID_BYTES_MAX, OUTBOX_MESSAGES_MAX, PAYLOAD_BYTES_MAX, RETAINED_BYTES_MAX, RETAINED_MESSAGES_MAX,
-    TOPIC_BYTES_MAX, TOPIC_SLASHES_MAX,
+    CLIENT_ID_BYTES_MAX, OUTBOX_MESSAGES_MAX, PAYLOAD_BYTES_MAX, REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX,
+    RETAINED_BYTES_MAX, RETAINED_MESSAGES_MAX, TOPIC_BYTES_MAX, TOPIC_SLASHES_MAX,
 };
 use std::time::Duration;
 
@@ -97,6 +97,12 @@ pub(super) const KEYS: &[Key] = &[
         default: "0",
     },
     Key {
+        name: "shadow_requests_max",
+        help: "Shadow requests of one connection about one thing that are not answered yet, 1 to 100. More are refused\n\
+               with code 429, except that 100 only slow the reading down.",
+        default: "10",
+    },
+    Key {
         name: "connects_per_second",
         help: "Connections with one client id in a second; more are refused. 0: no limit. AWS IoT Core: 1",
         default: "0",
@@ -143,6 +149,8 @@ pub(super) fn take(file: &mut SettingsFile) -> (MqttSettings, RetainedBounds) {
     let client_id_bytes_max =
         count("mqtt.client_id_bytes_max", default.client_id_bytes_max, 16, CLIENT_ID_BYTES_MAX as u64);
     let connections_per_thing_max = count("mqtt.connections_per_thing_max", default.connections_per_thing_max, 2, 64);
+    let in_flight_max = u64::from(REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX);
+    let shadow_requests_max = count("mqtt.shadow_requests_max", default.shadow_requests_max, 1, in_flight_max);
     let mut in_flight = |key: &str, max: u16| {
         let taken = file.take(key, max.into(), |text| number(text, 1, max.into()));
         u16::try_from(taken).unwrap_or(max)
@@ -182,6 +190,7 @@ pub(super) fn take(file: &mut SettingsFile) -> (MqttSettings, RetainedBounds) {
         connections_per_thing_max,
         publishes_per_second_max,
         bytes_per_second_max,
+        shadow_requests_max,
         connects_per_second_max,
         server_name_required,
         application_topics: application_topics(file).unwrap_or(default.application_topics),

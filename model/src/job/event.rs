@@ -2,7 +2,7 @@
 
 use super::refusal::Refusal;
 use muster_wire::job::{JobStatus, StartNextRequest, StatusDetails, UpdateRequest};
-use muster_wire::limits::{STATUS_DETAIL_KEY_BYTES_MAX, STATUS_DETAIL_VALUE_BYTES_MAX, STATUS_DETAILS_MAX};
+use muster_wire::limits::{STATUS_DETAIL_KEY_BYTES_MAX, STATUS_DETAIL_VALUE_CHARS_MAX, STATUS_DETAILS_MAX};
 use std::time::Duration;
 
 /// What happens to an execution.
@@ -112,11 +112,11 @@ pub fn check_details(details: Option<&StatusDetails>) -> Result<(), Refusal> {
                 "statusDetails has a bad key; use 1 to {STATUS_DETAIL_KEY_BYTES_MAX} of A-Z a-z 0-9 : _ -"
             )));
         }
-        let value_fits =
-            (1..=STATUS_DETAIL_VALUE_BYTES_MAX).contains(&value.len()) && !value.chars().any(char::is_control);
+        let value_fits = (1..=STATUS_DETAIL_VALUE_CHARS_MAX).contains(&value.chars().count())
+            && !value.chars().any(char::is_control);
         if !value_fits {
             return Err(Refusal::invalid_request(format!(
-                "statusDetails.{key} is not usable; use 1 to {STATUS_DETAIL_VALUE_BYTES_MAX} bytes without control characters"
+                "statusDetails.{key} is not usable; use 1 to {STATUS_DETAIL_VALUE_CHARS_MAX} characters, none of them a control character"
             )));
         }
     }

@@ -91,7 +91,7 @@ pub enum Outcome {
 }
 
 /// Retries are at most ten; more tries come from leaving and joining a continuous job. The oldest are forgotten, so that
-/// a record with details of full length in each try stays far below the store's limit.
+/// a record with details of full length (41 KiB) in each try stays below the store's limit of 1 MiB.
 const TRIES_KEPT: usize = 20;
 
 /// What a device may ask for with an update.

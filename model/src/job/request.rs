@@ -2,7 +2,9 @@
 
 use super::refusal::Refusal;
 use muster_wire::codec::Encoding;
+use muster_wire::job::{JobStatus, StatusDetails};
 use muster_wire::limits::CLIENT_TOKEN_BYTES_MAX;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
@@ -18,18 +20,44 @@ pub fn parse<T: DeserializeOwned>(payload: &[u8], encoding: Encoding) -> Result<
     if fields.get("clientToken").and_then(Value::as_str).is_some_and(|token| token.len() > CLIENT_TOKEN_BYTES_MAX) {
         return Err(Refusal::invalid_request(format!("clientToken is longer than {CLIENT_TOKEN_BYTES_MAX} bytes")));
     }
-    serde_json::from_value(Value::Object(fields)).map_err(|error| {
-        // The reader's words may quote the request, which is as long as the sender likes.
-        let message: String = error.to_string().chars().take(MESSAGE_CHARS_MAX).collect();
-        Refusal::invalid_request(message)
-    })
+    serde_json::from_value(Value::Object(fields.clone())).map_err(|_| Refusal::invalid_request(fault_of(&fields)))
+}
+
+/// What is wrong with the fields of a request that could not be read. Quotes nothing of it.
+fn fault_of(fields: &Map<String, Value>) -> String {
+    for (name, fits, must) in RULES {
+        if fields.get(*name).is_some_and(|value| !value.is_null() && !fits(value)) {
+            return format!("{name} must be {must}");
+        }
+    }
+    format!("status is missing; it must be {STATUSES}")
+}
+
+type Rule = (&'static str, fn(&Value) -> bool, &'static str);
+
+const STATUSES: &str = "IN_PROGRESS, SUCCEEDED, FAILED or REJECTED";
+
+/// What the fields of all requests must be.
+const RULES: &[Rule] = &[
+    ("clientToken", Value::is_string, "a text"),
+    ("status", |value| JobStatus::deserialize(value).is_ok(), STATUSES),
+    ("statusDetails", |value| StatusDetails::deserialize(value).is_ok(), "an object of texts"),
+    ("expectedVersion", is_version, "a whole number, 0 or more, or such a number as a text"),
+    ("executionNumber", Value::is_u64, "a whole number, 0 or more"),
+    ("stepTimeoutInMinutes", Value::is_i64, "a whole number"),
+    ("includeJobExecutionState", Value::is_boolean, "true or false"),
+    ("includeJobDocument", Value::is_boolean, "true or false"),
+];
+
+fn is_version(value: &Value) -> bool {
+    value.is_u64() || value.as_str().is_some_and(|text| text.parse::<u64>().is_ok())
 }
 
 /// The client token, to be echoed in a refusal, of a request that may be wrong otherwise.
 #[must_use]
 pub fn client_token_of(payload: &[u8], encoding: Encoding) -> Option<String> {
-    match decode(payload, encoding).ok()?.get_mut("clientToken")?.take() {
-        Value::String(token) if token.len() <= CLIENT_TOKEN_BYTES_MAX => Some(token),
+    match encoding.client_token(payload) {
+        Ok(Some(Value::String(token))) if token.len() <= CLIENT_TOKEN_BYTES_MAX => Some(token),
         _ => None,
     }
 }
@@ -40,6 +68,3 @@ fn decode(payload: &[u8], encoding: Encoding) -> Result<Value, ()> {
     }
     encoding.decode(payload).map_err(drop)
 }
-
-/// Enough for every message of the reader about a request of sane size.
-const MESSAGE_CHARS_MAX: usize = 256;

@@ -209,13 +209,14 @@ fn events_are_made_only_of_good_requests() {
         (many(10), json!(1)),
         (json!({"A:z_0-9": "é ".repeat(341)}), json!(10_080)),
         (json!({"k".repeat(128): "v".repeat(1024)}), json!(-1)),
+        (json!({"k": "\u{1f600}".repeat(1024)}), json!(-1)),
         (json!({}), Value::Null),
     ];
     for (status_details, minutes) in good {
         assert_eq!(with(status_details, minutes), Ok(()));
     }
     let bad_key = "statusDetails has a bad key; use 1 to 128 of A-Z a-z 0-9 : _ -";
-    let bad_value = "statusDetails.k is not usable; use 1 to 1024 bytes without control characters";
+    let bad_value = "statusDetails.k is not usable; use 1 to 1024 characters, none of them a control character";
     let bad_step = |minutes: i64| format!("stepTimeoutInMinutes is {minutes}; use 1 to 10080, or -1 to stop the timer");
     let bad = [
         (many(11), Value::Null, "statusDetails has 11 entries; at most 10 are allowed".to_owned()),
@@ -225,6 +226,7 @@ fn events_are_made_only_of_good_requests() {
         (json!({"k": ""}), Value::Null, bad_value.to_owned()),
         (json!({"k": "a\nb"}), Value::Null, bad_value.to_owned()),
         (json!({"k": "v".repeat(1025)}), Value::Null, bad_value.to_owned()),
+        (json!({"k": "\u{e9}".repeat(1025)}), Value::Null, bad_value.to_owned()),
         (json!({}), json!(0), bad_step(0)),
         (json!({}), json!(-2), bad_step(-2)),
         (json!({}), json!(10_081), bad_step(10_081)),
@@ -262,8 +264,26 @@ fn requests_are_read_or_refused_by_their_fault() {
     }
     let long = json!({"status": "FAILED", "clientToken": "x".repeat(65)}).to_string();
     assert_eq!(code(long.as_bytes()), Err(InvalidRequest));
-    let wordy = json!({"status": "x".repeat(100_000)}).to_string();
-    assert_eq!(parse::<UpdateRequest>(wordy.as_bytes(), Encoding::Json).unwrap_err().message.len(), 256);
+    let words =
+        |request: Value| parse::<UpdateRequest>(request.to_string().as_bytes(), Encoding::Json).unwrap_err().message;
+    let status = "IN_PROGRESS, SUCCEEDED, FAILED or REJECTED";
+    assert_eq!(words(json!({})), format!("status is missing; it must be {status}"));
+    assert_eq!(words(json!({"status": null})), format!("status is missing; it must be {status}"));
+    assert_eq!(words(json!({"status": "x".repeat(100_000)})), format!("status must be {status}"));
+    for (field, wrong, must) in [
+        ("clientToken", json!(1), "a text"),
+        ("statusDetails", json!({"a": 1}), "an object of texts"),
+        ("expectedVersion", json!("NOPE"), "a whole number, 0 or more, or such a number as a text"),
+        ("expectedVersion", json!(1.5), "a whole number, 0 or more, or such a number as a text"),
+        ("executionNumber", json!(-1), "a whole number, 0 or more"),
+        ("stepTimeoutInMinutes", json!("7"), "a whole number"),
+        ("includeJobExecutionState", json!(1), "true or false"),
+        ("includeJobDocument", json!("true"), "true or false"),
+    ] {
+        let mut request = json!({"status": "FAILED"});
+        request[field] = wrong;
+        assert_eq!(words(request), format!("{field} must be {must}"));
+    }
     let cbor = Encoding::Cbor.encode(&json!({"status": "REJECTED"}));
     assert_eq!(code(&cbor), Ok(JobStatus::Rejected));
 }
@@ -274,6 +294,8 @@ fn a_wrong_request_still_gets_its_token_back() {
     let wrong = json!({"status": "DONE", "clientToken": "t"});
     assert_eq!(of(wrong.to_string().as_bytes()), Some("t".to_owned()));
     assert_eq!(of(&Encoding::Cbor.encode(&wrong)), Some("t".to_owned()));
+    let deep = format!(r#"{{"statusDetails":{}1{},"clientToken":"t"}}"#, "[".repeat(200), "]".repeat(200));
+    assert_eq!(of(deep.as_bytes()), Some("t".to_owned()));
     let long = json!({"clientToken": "x".repeat(65)}).to_string();
     for payload in ["", "{", "[]", "{}", "\"clientToken\"", r#"{"clientToken":1}"#, &long] {
         assert_eq!(of(payload.as_bytes()), None, "{payload}");

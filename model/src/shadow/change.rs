@@ -176,7 +176,7 @@ pub fn delete(
         return Err(missing(name));
     }
     let answer = Deleted { version: doc.version, timestamp: now.epoch_seconds(), client_token };
-    *doc = ShadowDoc { version: doc.version + 1, updated_at: now, ..ShadowDoc::default() };
+    *doc = ShadowDoc::deleted(doc.version + 1, now);
     Ok(encoding.encode(&answer))
 }
 

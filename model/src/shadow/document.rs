@@ -10,8 +10,7 @@ use std::io;
 /// One shadow: what is wanted, what was said, when each leaf was set, and the version.
 ///
 /// The serde form is the stored one and needs a self-describing format (JSON, CBOR). [`Default`] is a shadow that never
-/// existed. A deleted shadow stays as a tombstone so that its version goes on when it is made again. AWS forgets the
-/// number after 48 hours; here it is kept, which no client can hold against us.
+/// existed. Of a deleted shadow version and time are left for a while, so that its version goes on when it is made again.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ShadowDoc {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -31,6 +30,12 @@ pub(super) struct Section {
 }
 
 impl ShadowDoc {
+    /// A shadow that was deleted at `at` and left this version.
+    #[must_use]
+    pub fn deleted(version: u64, at: Timestamp) -> Self {
+        Self { version, updated_at: at, ..Self::default() }
+    }
+
     /// What is wanted; absent when nothing is.
     #[must_use]
     pub fn desired(&self) -> Option<&Map<String, Value>> {

@@ -4,6 +4,7 @@
 use super::oracle::Oracle;
 use super::{Previous, ShadowDoc, delete, get, parse_token, parse_update, update};
 use muster_wire::codec::Encoding;
+use muster_wire::limits::SHADOW_DEPTH_MAX;
 use muster_wire::time::Timestamp;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -127,7 +128,7 @@ proptest! {
                 Step::Update(value) => {
                     let payload = encoding.encode(value);
                     let expected = oracle.update(value, seconds);
-                    let request = parse_update(&payload, encoding);
+                    let request = parse_update(&payload, encoding, SHADOW_DEPTH_MAX);
                     // The token is echoed whenever it is a good one.
                     let token = value["clientToken"].as_str().filter(|token| token.len() <= 64);
                     let echoed = match &request {
@@ -175,7 +176,7 @@ proptest! {
         let mut doc = ShadowDoc::default();
         let now = Timestamp::from_seconds(7);
         let request = json!({"state": {"desired": desired, "reported": reported}});
-        let Ok(request) = parse_update(&Encoding::Json.encode(&request), Encoding::Json) else { return Ok(()) };
+        let Ok(request) = parse_update(&Encoding::Json.encode(&request), Encoding::Json, SHADOW_DEPTH_MAX) else { return Ok(()) };
         let Ok(updated) = update(&mut doc, &request, now, Previous::Drop) else { return Ok(()) };
         let Some(delta) = updated.delta(Encoding::Json) else { return Ok(()) };
         let difference = read(Encoding::Json, &delta)["state"].take();
@@ -187,7 +188,7 @@ proptest! {
                     continue;
                 }
                 let report = json!({"state": {"reported": {key: change}}});
-                let request = parse_update(&Encoding::Json.encode(&report), Encoding::Json).unwrap();
+                let request = parse_update(&Encoding::Json.encode(&report), Encoding::Json, SHADOW_DEPTH_MAX).unwrap();
                 if update(&mut doc, &request, now, Previous::Drop).is_err() {
                     return Ok(());
                 }
@@ -200,7 +201,7 @@ proptest! {
     #[test]
     fn no_bytes_make_the_readers_fail_otherwise_than_by_an_error(payload in prop::collection::vec(any::<u8>(), 0..64)) {
         for encoding in [Encoding::Json, Encoding::Cbor] {
-            let _ = parse_update(&payload, encoding);
+            let _ = parse_update(&payload, encoding, SHADOW_DEPTH_MAX);
             let _ = parse_token(&payload, encoding);
         }
     }

@@ -2,7 +2,7 @@
 
 use super::document::json_bytes;
 use muster_wire::codec::{DecodeError, Encoding};
-use muster_wire::limits::{CLIENT_TOKEN_BYTES_MAX, SHADOW_DEPTH_MAX};
+use muster_wire::limits::{CLIENT_TOKEN_BYTES_MAX, SHADOW_DEPTH_MAX, SHADOW_DEPTH_SETTING_MAX};
 use muster_wire::shadow::ShadowError;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -59,12 +59,16 @@ impl UpdateRequest {
     ///
     /// Errors: as [`parse_update`], with the token when it could be read.
     pub fn from_value(value: Value) -> Result<Self, (ShadowError, Option<String>)> {
+        Self::within(value, SHADOW_DEPTH_MAX)
+    }
+
+    fn within(value: Value, depth_max: usize) -> Result<Self, (ShadowError, Option<String>)> {
         let Value::Object(mut fields) = value else { return Err((bad("Invalid JSON"), None)) };
         let client_token = token_of(fields.remove("clientToken")).map_err(|error| (error, None))?;
         let checked = fields
             .remove("state")
             .ok_or_else(|| bad("Missing required node: state"))
-            .and_then(StatePatch::from_value)
+            .and_then(|state| StatePatch::from_value(state, depth_max))
             .and_then(|state| Ok((state, version_of(fields.remove("version"))?)));
         match checked {
             Ok((state, version)) => Ok(Self { state, version, client_token }),
@@ -74,7 +78,7 @@ impl UpdateRequest {
 }
 
 impl StatePatch {
-    fn from_value(value: Value) -> Result<Self, ShadowError> {
+    fn from_value(value: Value, depth_max: usize) -> Result<Self, ShadowError> {
         let mut fields = match value {
             Value::Null => return Ok(Self::Clear),
             Value::Object(fields) => fields,
@@ -87,7 +91,7 @@ impl StatePatch {
         }
         for section in [&desired, &reported] {
             if let SectionPatch::Merge(fields) = section {
-                check_fields(fields, 1, 1)?;
+                Depth { most: depth_max }.check_fields(fields, 1, 1)?;
             }
         }
         Ok(Self::Sections { desired, reported })
@@ -114,19 +118,29 @@ impl SectionPatch {
     }
 }
 
-/// Reads an update request.
+/// Reads an update request, with at most `depth_max` levels of objects below `desired` and `reported`.
 ///
 /// Errors: the literal ones of AWS IoT, with the request's token when it could be read. Of several faults the first in
-/// this order counts: UTF-8, JSON, client token, `state`, its sections, other nodes, nesting, version.
+/// this order counts: UTF-8, JSON, client token, `state`, its sections, other nodes, nesting, version. What no reader
+/// would take, since it is nested so deep, is refused for its nesting.
 /// A CBOR number that JSON does not have (NaN, infinity) reads as `null`.
-pub fn parse_update(payload: &[u8], encoding: Encoding) -> Result<UpdateRequest, (ShadowError, Option<String>)> {
+pub fn parse_update(
+    payload: &[u8],
+    encoding: Encoding,
+    depth_max: usize,
+) -> Result<UpdateRequest, (ShadowError, Option<String>)> {
     match encoding.decode::<Value>(payload) {
-        Ok(value) => UpdateRequest::from_value(value),
+        Ok(value) => UpdateRequest::within(value, depth_max),
         Err(DecodeError::NotUtf8) => {
             // "documented" is how AWS spells it.
             Err((ShadowError::new(415, "Unsupported documented encoding; supported encoding is UTF-8"), None))
         }
-        Err(DecodeError::Malformed { .. }) => Err((bad("Invalid JSON"), None)),
+        // A whole object beside whose token something is too deep to be read.
+        Err(DecodeError::Malformed(_) | DecodeError::Shape) => match encoding.client_token(payload).map(token_of) {
+            Ok(Ok(token)) => Err((too_deep(depth_max), token)),
+            Ok(Err(error)) => Err((error, None)),
+            Err(_) => Err((bad("Invalid JSON"), None)),
+        },
     }
 }
 
@@ -134,10 +148,7 @@ pub fn parse_update(payload: &[u8], encoding: Encoding) -> Result<UpdateRequest,
 ///
 /// Errors: `Invalid clientToken`.
 pub fn parse_token(payload: &[u8], encoding: Encoding) -> Result<Option<String>, ShadowError> {
-    match encoding.decode::<Value>(payload) {
-        Ok(Value::Object(mut fields)) => token_of(fields.remove("clientToken")),
-        Ok(_) | Err(_) => Ok(None),
-    }
+    encoding.client_token(payload).map_or(Ok(None), token_of)
 }
 
 fn token_of(value: Option<Value>) -> Result<Option<String>, ShadowError> {
@@ -157,34 +168,41 @@ fn version_of(value: Option<Value>) -> Result<Option<u64>, ShadowError> {
 
 /// Most objects and arrays around one value. Arrays do not count as levels of nesting, but what is accepted must stay
 /// readable for every JSON reader, also when stored and inside longer messages; the tightest common one stops at 128.
-const CONTAINERS_MAX: usize = 4 * SHADOW_DEPTH_MAX;
+const CONTAINERS_MAX: usize = 100;
+const _: () = assert!(SHADOW_DEPTH_MAX <= SHADOW_DEPTH_SETTING_MAX && SHADOW_DEPTH_SETTING_MAX < CONTAINERS_MAX);
 
-/// `level` counts the objects, `containers` the objects and arrays around the fields.
-fn check_fields(fields: &Map<String, Value>, level: usize, containers: usize) -> Result<(), ShadowError> {
-    if !fields.is_empty() && (level > SHADOW_DEPTH_MAX || containers > CONTAINERS_MAX) {
-        return Err(too_deep());
+/// How deep a section may be nested.
+#[derive(Clone, Copy)]
+struct Depth {
+    most: usize,
+}
+
+impl Depth {
+    /// `level` counts the objects, `containers` the objects and arrays around the fields.
+    fn check_fields(self, fields: &Map<String, Value>, level: usize, containers: usize) -> Result<(), ShadowError> {
+        if !fields.is_empty() && (level > self.most || containers > CONTAINERS_MAX) {
+            return Err(too_deep(self.most));
+        }
+        fields.values().try_for_each(|value| self.check(value, level + 1, containers + 1))
     }
-    fields.values().try_for_each(|value| check(value, level + 1, containers + 1))
-}
 
-fn check(value: &Value, level: usize, containers: usize) -> Result<(), ShadowError> {
-    match value {
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),
-        Value::Object(fields) => check_fields(fields, level, containers),
-        Value::Array(_) if containers > CONTAINERS_MAX => Err(too_deep()),
-        Value::Array(items) => items.iter().try_for_each(|item| match item {
-            // Refused by AWS, in words that are not documented.
-            Value::Null => Err(bad("Invalid JSON")),
-            other => check(other, level, containers + 1),
-        }),
+    fn check(self, value: &Value, level: usize, containers: usize) -> Result<(), ShadowError> {
+        match value {
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),
+            Value::Object(fields) => self.check_fields(fields, level, containers),
+            Value::Array(_) if containers > CONTAINERS_MAX => Err(too_deep(self.most)),
+            Value::Array(items) => items.iter().try_for_each(|item| match item {
+                // Refused by AWS, in words that are not documented.
+                Value::Null => Err(bad("Invalid JSON")),
+                other => self.check(other, level, containers + 1),
+            }),
+        }
     }
 }
 
-fn too_deep() -> ShadowError {
-    bad("JSON contains too many levels of nesting; maximum is 6")
+fn too_deep(most: usize) -> ShadowError {
+    ShadowError::new(400, format!("JSON contains too many levels of nesting; maximum is {most}"))
 }
-
-const _: () = assert!(SHADOW_DEPTH_MAX == 6, "the literal message names the number");
 
 fn bad(message: &'static str) -> ShadowError {
     ShadowError::new(400, message)

@@ -1,13 +1,18 @@
 //! Tables: what AWS's documents and captures show.
 #![allow(clippy::unwrap_used)]
 
-use super::{Previous, ShadowDoc, delete, get, parse_token, parse_update, update};
+use super::{Previous, ShadowDoc, UpdateRequest, delete, get, parse_token, update};
 use muster_wire::codec::Encoding;
+use muster_wire::limits::{SHADOW_DEPTH_MAX, SHADOW_DEPTH_SETTING_MAX};
 use muster_wire::shadow::ShadowError;
 use muster_wire::time::Timestamp;
 use serde_json::{Value, json};
 
 const JSON: Encoding = Encoding::Json;
+
+fn parse_update(payload: &[u8], encoding: Encoding) -> Result<UpdateRequest, (ShadowError, Option<String>)> {
+    super::parse_update(payload, encoding, SHADOW_DEPTH_MAX)
+}
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_seconds(seconds)
@@ -340,12 +345,55 @@ fn six_levels_and_a_token_of_64_bytes_pass() {
 }
 
 #[test]
-fn arrays_in_arrays_have_an_end_too() {
+fn only_objects_are_levels_and_arrays_in_arrays_have_an_end_too() {
     let nested =
         |depth: usize| format!(r#"{{"state":{{"desired":{{"a":{}{}}}}}}}"#, "[".repeat(depth), "]".repeat(depth));
-    assert!(parse_update(nested(23).as_bytes(), JSON).is_ok());
-    check_refused(nested(24).as_bytes(), JSON, 400, "JSON contains too many levels of nesting; maximum is 6", None);
+    for depth in [30, 99] {
+        let request = parse_update(nested(depth).as_bytes(), JSON).unwrap();
+        // It can be stored and told in every form.
+        let mut doc = ShadowDoc::default();
+        update(&mut doc, &request, at(1), Previous::Drop).unwrap();
+        for encoding in [JSON, Encoding::Cbor] {
+            assert_eq!(encoding.decode::<ShadowDoc>(&encoding.encode(&doc)), Ok(doc.clone()));
+            let updated = update(&mut doc, &request, at(1), Previous::Keep).unwrap();
+            for payload in [updated.documents(encoding), updated.delta(encoding), Some(updated.accepted(encoding))] {
+                encoding.decode::<Value>(&payload.unwrap()).unwrap();
+            }
+        }
+    }
+    check_refused(nested(100).as_bytes(), JSON, 400, TOO_DEEP, None);
 }
+
+#[test]
+fn what_is_too_deep_to_be_read_is_refused_for_that_with_its_token() {
+    for (open, close) in [("[", "]"), (r#"{"a":"#, "}")] {
+        for depth in [120, 20_000] {
+            let nested = format!("{}1{}", open.repeat(depth), close.repeat(depth));
+            let payload = format!(r#"{{"state":{{"desired":{{"a":{nested}}}}},"clientToken":"t"}}"#);
+            check_refused(payload.as_bytes(), JSON, 400, TOO_DEEP, Some("t"));
+            assert_eq!(parse_token(payload.as_bytes(), JSON), Ok(Some("t".to_owned())));
+            check_refused(&payload.as_bytes()[..payload.len() - 1], JSON, 400, "Invalid JSON", None);
+            let bad = format!(r#"{{"state":{nested},"clientToken":7}}"#);
+            check_refused(bad.as_bytes(), JSON, 400, "Invalid clientToken", None);
+        }
+    }
+}
+
+#[test]
+fn the_depth_that_the_settings_allow_is_the_one_that_counts_and_is_named() {
+    let nested = |depth: usize| format!("{}1{}", r#"{"a":"#.repeat(depth), "}".repeat(depth));
+    for most in [1, 5, 8, SHADOW_DEPTH_SETTING_MAX] {
+        let parse = |depth| {
+            let payload = format!(r#"{{"state":{{"reported":{}}}}}"#, nested(depth));
+            super::parse_update(payload.as_bytes(), JSON, most)
+        };
+        assert!(parse(most).is_ok());
+        let message = format!("JSON contains too many levels of nesting; maximum is {most}");
+        assert_eq!(parse(most + 1), Err((ShadowError::new(400, message), None)));
+    }
+}
+
+const TOO_DEEP: &str = "JSON contains too many levels of nesting; maximum is 6";
 
 #[test]
 fn a_document_of_the_largest_size_passes_and_no_larger() {

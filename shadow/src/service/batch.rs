@@ -128,10 +128,16 @@ impl<'a> Batch<'a> {
 
     /// How many records there are under `prefix`, counted up to `most`.
     pub(super) fn count(&self, prefix: &Key, most: usize) -> Result<usize, ServiceError> {
-        let fresh = self.seen.iter().filter(|(key, seen)| {
-            seen.written && matches!(seen.expect, Expect::Absent) && key.starts_with(prefix.as_bytes())
-        });
-        Ok(self.store.scan_after(prefix.as_bytes(), None, most)?.len() + fresh.count())
+        let (mut fresh, mut gone) = (0, 0);
+        for seen in self.seen.iter().filter(|(key, _)| key.starts_with(prefix.as_bytes())).map(|(_, seen)| seen) {
+            match (matches!(seen.expect, Expect::Absent), seen.value.is_some()) {
+                (true, true) => fresh += 1,
+                (false, false) => gone += 1,
+                (true, false) | (false, true) => {}
+            }
+        }
+        let stored = self.store.scan_after(prefix.as_bytes(), None, most + gone)?.len();
+        Ok(stored.saturating_sub(gone) + fresh)
     }
 
     pub(super) fn answer(&mut self, connection: Arc<dyn Connection>, tag: Tag, answer: Answer) {

@@ -1,6 +1,6 @@
 //! Hooks of provisioning templates, as the services see them: somebody else asks, and the answer comes as a message.
 
-use muster_bus::{EmbeddedBus, Inbound, Request, Requests, Submitted, Verdict};
+use muster_bus::{EmbeddedBus, HookFailure, Inbound, Request, Requests, Submitted, Verdict};
 use muster_wire::provision::{HookAnswer, HookQuestion};
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ pub struct HookReply {
 
 impl HookReply {
     /// The hook said this, or why it said nothing that counts.
-    pub async fn said(self, said: Result<HookAnswer, String>) {
+    pub async fn said(self, said: Result<HookAnswer, HookFailure>) {
         let verdict = Verdict { request: self.request, hook: self.hook, said };
         if let Ok(Submitted::Full(queued)) = self.bus.submit(Inbound::Verdict(Box::new(verdict))) {
             // The service has stopped: nobody is left to be told.

@@ -83,6 +83,8 @@ pub struct ServiceConfig {
     pub admission: Arc<Admission>,
     /// Asks the hooks of provisioning templates.
     pub hooks: Arc<dyn Hooks>,
+    /// Deepest nesting of objects in a section of a shadow.
+    pub shadow_depth_max: usize,
     /// How much applications may have retained.
     pub retained: RetainedBounds,
     /// Called once when the services cannot go on, with the reason: the process must stop.

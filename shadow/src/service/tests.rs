@@ -3,6 +3,7 @@
 
 mod lifecycle;
 mod provisioning;
+mod shadows;
 mod tokens;
 
 use super::*;
@@ -17,7 +18,7 @@ use muster_wire::codec::Encoding;
 use muster_wire::component::signed_text;
 use muster_wire::enrol::{EnrolRequest, HostFacts, artifact_file};
 use muster_wire::id::Sha256Hex;
-use muster_wire::limits::{RETAINED_BYTES_MAX, RETAINED_MESSAGES_MAX};
+use muster_wire::limits::{RETAINED_BYTES_MAX, RETAINED_MESSAGES_MAX, SHADOW_DEPTH_MAX};
 use muster_wire::rejection::RejectionCode;
 use muster_wire::time::Timestamp;
 use muster_wire::topic::Topic;
@@ -95,6 +96,7 @@ struct Rig {
     service: Option<Service>,
     admission: Arc<Admission>,
     hooks: Arc<provisioning::Ask>,
+    shadow_depth_max: usize,
     retained: RetainedBounds,
     /// Stands before the store, if there is one.
     front: Option<Arc<dyn Store>>,
@@ -120,6 +122,7 @@ impl Rig {
             service: None,
             admission: Admission::new(),
             hooks: Arc::default(),
+            shadow_depth_max: SHADOW_DEPTH_MAX,
             retained: RetainedBounds { messages: RETAINED_MESSAGES_MAX, bytes: RETAINED_BYTES_MAX },
             front: None,
         };
@@ -147,6 +150,7 @@ impl Rig {
             access_master: AccessMaster::from_random([7; 32]),
             admission: self.admission.clone(),
             hooks: self.hooks.clone(),
+            shadow_depth_max: self.shadow_depth_max,
             retained: self.retained,
             on_fatal: Box::new(|why| panic!("{why}")),
         };
@@ -170,13 +174,18 @@ impl Rig {
     }
 
     fn publish_as(&mut self, session: u64, caller: Arc<Caller>, topic: &str, payload: impl Into<Bytes>) -> Tag {
+        self.submit(session, caller, topic, payload.into(), false)
+    }
+
+    fn submit(&mut self, session: u64, caller: Arc<Caller>, topic: &str, payload: Bytes, is_excess: bool) -> Tag {
         self.tag += 1;
         let request = Request {
             topic: Topic::parse(topic).unwrap(),
-            payload: payload.into(),
+            payload,
             caller,
             session,
             response: Some(ResponseTo { topic: "muster/reply/x".into(), correlation: Some("7".into()) }),
+            is_excess,
             tag: self.tag,
             connection: self.ear.clone(),
         };
@@ -554,19 +563,6 @@ fn one_things_nonsense_stays_its_own() {
     let list: muster_wire::admin::ConnectorList = serde_json::from_value(listed).unwrap();
     assert_eq!(list.connectors.len(), 2);
     assert!(list.connectors.iter().all(|view| view.telemetry.is_none() && view.components.is_empty()));
-}
-
-#[test]
-fn a_thing_has_a_bounded_number_of_shadows() {
-    let mut rig = Rig::new();
-    let most = muster_wire::limits::SHADOWS_PER_THING_MAX;
-    for n in 0..=most {
-        rig.shadow("a", &format!("s{n}"), &json!({ "state": { "reported": { "x": 1 } } }));
-    }
-    let refused = rig.delivered(&format!("$aws/things/a/shadow/name/s{most}/update/rejected"));
-    assert_eq!(refused["code"], 429);
-    rig.shadow("a", "s0", &json!({ "state": { "reported": { "x": 2 } } }));
-    while rig.delivered("$aws/things/a/shadow/name/s0/update/accepted")["version"] != 2 {}
 }
 
 #[test]

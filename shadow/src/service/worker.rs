@@ -31,6 +31,7 @@ pub(super) struct Worker {
 
 /// Rebuilds what is only in memory: every connector's view, the timers of every execution, and how the jobs stand.
 pub(super) fn prepare(shared: &Arc<Shared>) -> Result<(), ServiceError> {
+    shadows::tidy(shared)?;
     // Counted before they are looked at: a look counts what it changes.
     shared.store.scan(crate::store::Key::new(crate::store::Kind::Execution).as_bytes(), &mut |found, stored| {
         if let Err(error) = watch_timer(shared, found, &stored.value) {
@@ -189,7 +190,8 @@ impl Worker {
                     self.sighted(batch, &thing, &request)?;
                 }
                 let which = Which { thing: &thing, shadow: shadow.as_ref() };
-                let changed = shadows::handle(batch, self.shared.bus.as_ref(), which, verb, request)?;
+                let depth_max = self.shared.config.shadow_depth_max;
+                let changed = shadows::handle(batch, self.shared.bus.as_ref(), which, verb, request, depth_max)?;
                 let ours = shadow.is_some_and(|shadow| shadow == self.components || shadow == self.agent);
                 if changed && ours {
                     touched.insert(thing);

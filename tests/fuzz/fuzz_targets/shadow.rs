@@ -6,7 +6,7 @@
 
 use muster_model::shadow::{Previous, ShadowDoc, delete, get, parse_token, parse_update, update};
 use muster_wire::codec::Encoding;
-use muster_wire::limits::SHADOW_DOCUMENT_BYTES_MAX;
+use muster_wire::limits::{SHADOW_DEPTH_MAX, SHADOW_DOCUMENT_BYTES_MAX};
 use muster_wire::time::Timestamp;
 use serde_json::Value;
 
@@ -16,7 +16,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         let now = Timestamp::from_seconds(i64::try_from(number).unwrap_or(0));
         for encoding in [Encoding::Json, Encoding::Cbor] {
             let token = parse_token(payload, encoding).ok().flatten();
-            let Ok(request) = parse_update(payload, encoding) else { continue };
+            let Ok(request) = parse_update(payload, encoding, SHADOW_DEPTH_MAX) else { continue };
             let version = doc.version();
             let before = doc.clone();
             match update(&mut doc, &request, now, Previous::Keep) {

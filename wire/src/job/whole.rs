@@ -222,6 +222,15 @@ impl JobOperation {
         }
     }
 
+    /// Whether it says that the job is over, and not only on its way there.
+    #[must_use]
+    pub const fn is_over(self) -> bool {
+        match self {
+            Self::Completed | Self::Canceled | Self::Deleted => true,
+            Self::CancellationInProgress | Self::DeletionInProgress => false,
+        }
+    }
+
     /// The event's `status`.
     #[must_use]
     pub fn status(self) -> String {

@@ -19,7 +19,6 @@ fn blocks_are_chosen_by_offset_count_and_bitmap() {
     check(r#"{"f":0,"l":256,"n":3}"#, &[0, 1, 2]);
     check(r#"{"f":0,"l":256,"o":99,"n":5}"#, &[99, 100]);
     check(r#"{"c":"rdy","s":3,"f":0,"l":256,"o":20,"n":1}"#, &[20]);
-    check(r#"{"f":0,"l":256,"n":0}"#, &[]);
     // The guide's example.
     for bitmap in ["130080", "0x130080", "0X130080"] {
         check(&format!(r#"{{"f":0,"l":256,"o":20,"b":"{bitmap}"}}"#), &[20, 21, 24, 43]);
@@ -62,6 +61,10 @@ fn every_error_has_its_cause() {
         (r#"{"f":0,"l":256,"o":98305,"n":1}"#, OffsetOutOfBounds),
         (r#"{"f":0,"l":256,"n":98305}"#, BlockCountLimitExceeded),
         (r#"{"f":0,"l":256,"n":-1}"#, BlockCountLimitExceeded),
+        (r#"{"f":0,"l":256,"n":0}"#, InvalidRequest),
+        (r#"{"f":0,"l":256,"n":0,"b":"01"}"#, InvalidRequest),
+        (r#"{"f":0,"l":256,"b":"00"}"#, ResourceNotFound),
+        (r#"["t",1,0,256]"#, InvalidJson),
         (r#"{"s":2,"f":0,"l":256,"n":1}"#, VersionMismatch),
         (r#"{"f":1,"l":256,"n":1}"#, ResourceNotFound),
         (r#"{"f":0,"l":256,"o":101,"n":1}"#, ResourceNotFound),
@@ -76,6 +79,19 @@ fn every_error_has_its_cause() {
     assert_eq!(get(&wide), Err(BlockBitmapLimitExceeded));
     assert_eq!(read_get(Encoding::Cbor, b"\xff").unwrap_err().0, InvalidCbor);
     assert_eq!(read_describe(Encoding::Json, b"").unwrap(), DescribeStream::default());
+}
+
+#[test]
+fn a_refusal_has_the_words_of_the_protocol_and_the_token() {
+    let words = |encoding, payload| read_get(encoding, payload).unwrap_err().1;
+    assert_eq!(words(Encoding::Cbor, b"\xa1"), "the payload is not valid CBOR");
+    assert_eq!(words(Encoding::Json, b"{"), "the payload is not valid JSON");
+    let shape = words(Encoding::Json, br#"{"f":"0","c":"t"}"#);
+    assert!(shape.starts_with("a request is an object in which c is a text"), "{shape}");
+    // Beside bits as bytes too.
+    let bytes = b"\xa3\x61c\x63rdy\x61f\x61x\x61b\x44\x03\x00\x00\x00";
+    assert!(read_get(Encoding::Cbor, bytes).is_err());
+    assert_eq!(token_of(Encoding::Cbor, bytes), Some("rdy".to_owned()));
 }
 
 #[test]
@@ -131,6 +147,7 @@ proptest! {
         let bitmap = bits.map(Bitmap);
         let request = GetStream { file: Some(0), block: Some(l), offset: Some(o), count: n, bitmap, ..GetStream::default() };
         if let Ok(blocks) = request.blocks(Encoding::Cbor, 1, |_| Some(size)) {
+            prop_assert!(!blocks.numbers.is_empty());
             prop_assert!(blocks.numbers.is_sorted_by(|one, other| one < other));
             prop_assert!(blocks.numbers.iter().all(|number| number * l as u64 <= size));
             prop_assert!(blocks.numbers.len() as u64 * l as u64 <= u64::from(STREAM_BYTES_PER_REQUEST_MAX));

@@ -53,7 +53,7 @@ pub(super) async fn ask(
     let (reply, answer) = oneshot::channel();
     let connection = Arc::new(Asker { hears, reply: Mutex::new(Some(reply)) });
     let session = shared.next_session();
-    let request = Request { topic, payload, caller, session, response: None, tag: 0, connection };
+    let request = Request { topic, payload, caller, session, response: None, is_excess: false, tag: 0, connection };
     submit(shared, Inbound::Request(request)).await?;
     let answer = wait(answer).await?;
     match answer.outcome {

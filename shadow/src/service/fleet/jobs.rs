@@ -239,7 +239,7 @@ impl FleetWorker {
             target_selection: job.config.target_selection,
             targets: target_arns(job),
             description: job.description.clone(),
-            completed_at: run.ended_at,
+            completed_at: run.ended_at.filter(|_| operation.is_over()),
             created_at: job.at,
             last_updated_at: run.updated_at,
             comment: run.comment.clone(),

@@ -330,7 +330,7 @@ fn block_on<T>(wait: impl Future<Output = T>) -> Option<T> {
 fn read<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Refused> {
     let payload = if payload.is_empty() { b"{}" } else { payload };
     Encoding::of(payload)
-        .decode(payload)
+        .decode_explained(payload)
         .or_else(|error| refuse(RejectionCode::Invalid, format!("the request is not understood: {error}")))
 }
 

@@ -203,7 +203,7 @@ impl FleetWorker {
 }
 
 fn payload<T: DeserializeOwned>(request: &Request) -> Result<T, No> {
-    Encoding::of(&request.payload).decode(&request.payload).map_err(|error| No {
+    Encoding::of(&request.payload).decode_object(&request.payload).map_err(|error| No {
         refused: Refused::No(Rejection::new(RejectionCode::Invalid, format!("the request is not understood: {error}"))),
         after: None,
         client_token: None,

@@ -5,6 +5,7 @@ use crate::admission::Denied;
 use crate::records::{Certificate, CertificateState, StoredCertificate, key};
 use crate::service::batch::Batch;
 use crate::store::{Key, Kind, codec};
+use muster_bus::HookFailure;
 use muster_certs::certificate::{CertificateFacts, first_from_pem};
 use muster_wire::limits::{PROVISIONING_PENDING_LIFE, PROVISIONING_PENDING_PER_CLAIM_MAX};
 use muster_wire::provision::HookAnswer;
@@ -157,6 +158,20 @@ fn p3_cbor_is_asked_and_answered_in_cbor() {
     let asked = json!({ "certificateOwnershipToken": created["certificateOwnershipToken"], "parameters": { "SerialNumber": "1" } });
     // The topic says how it is written, not the first byte.
     refused(ask(&mut rig, &who, topic, asked.to_string()), 400, "InvalidPayload");
+    // A list is no object, even where no field is needed.
+    for (topic, must) in [
+        (CREATE, "the payload must be an object"),
+        ("$aws/certificates/create-from-csr/json", "certificateSigningRequest is a text"),
+        (REGISTER, "parameters is an object of texts"),
+    ] {
+        for list in ["[]", r#"["x",{}]"#, "1"] {
+            let (verdict, error) = ask(&mut rig, &who, topic, list);
+            assert!(error["errorMessage"].as_str().unwrap().contains(must), "{error}");
+            refused((verdict, error), 400, "InvalidPayload");
+        }
+        let (_, error) = ask(&mut rig, &who, topic, "{");
+        assert_eq!(error["errorMessage"], "the payload is not valid JSON");
+    }
     let (verdict, registered) = ask(&mut rig, &who, topic, cbor(asked));
     assert_eq!((verdict.as_str(), &registered["thingName"]), ("/accepted", &json!("cam-1")));
     let topic = "$aws/certificates/create-from-csr/cbor";
@@ -386,7 +401,7 @@ fn a_claim_cannot_fill_the_store() {
 }
 
 /// Answers the hook that waits, and returns what the device hears.
-fn hook_says(rig: &mut Rig, tag: Tag, said: Result<HookAnswer, String>) -> (String, Value) {
+fn hook_says(rig: &mut Rig, tag: Tag, said: Result<HookAnswer, HookFailure>) -> (String, Value) {
     let call = loop {
         if let Some(call) = rig.hooks.calls.lock().unwrap().pop() {
             break call;
@@ -407,9 +422,18 @@ fn p6_a_device_is_registered_only_when_the_hook_allows_it() {
         allow_provisioning: allow,
         parameter_overrides: site.map(|site| ("Site".to_owned(), site.to_owned())).into_iter().collect(),
     };
-    for said in [Ok(allow(false, None)), Err("it took longer than 5 s".to_owned())] {
+    for (said, told) in [
+        (Ok(allow(false, None)), "the hook of the template did not allow it"),
+        (Err(HookFailure::Silent("it took longer than 5 s".into())), "the hook of the template did not answer"),
+        (
+            Err(HookFailure::Unusable("its answer is not JSON".into())),
+            "the answer of the template's hook is not usable",
+        ),
+    ] {
         let tag = rig.publish_as(1, who.clone(), REGISTER, payload.clone());
-        refused(hook_says(&mut rig, tag, said), 403, "ACCESS_DENIED");
+        let (verdict, error) = hook_says(&mut rig, tag, said);
+        assert_eq!(error["errorMessage"], told);
+        refused((verdict, error), 403, "ACCESS_DENIED");
         assert_eq!(door(&rig, &pem), Err(Denied::NotRegistered));
     }
     // While it is asked, the fleet's worker serves others, and the token is in use.

@@ -11,7 +11,7 @@ use muster_wire::admin::{CreateJob, CreatedJob, Selector};
 use muster_wire::id::{JobId, JobTemplateId, PersonName, ThingName};
 use muster_wire::job::{JobConfig, JobDocument, TargetSelection, job_arn};
 use muster_wire::limits::{
-    JOB_DESCRIPTION_BYTES_MAX, JOB_DOCUMENT_BYTES_MAX, JOB_PAGE_THINGS, JOB_TARGETS_MAX, JOBS_LIVE_MAX,
+    JOB_DESCRIPTION_CHARS_MAX, JOB_DOCUMENT_BYTES_MAX, JOB_PAGE_THINGS, JOB_TARGETS_MAX, JOBS_LIVE_MAX,
 };
 use muster_wire::rejection::RejectionCode;
 use std::sync::Arc;
@@ -191,9 +191,9 @@ pub(super) fn check_document(document: &JobDocument) -> Result<(), Refused> {
 
 pub(super) fn check_description(text: Option<&str>) -> Result<(), Refused> {
     let Some(text) = text else { return Ok(()) };
-    if text.len() > JOB_DESCRIPTION_BYTES_MAX || text.chars().any(char::is_control) {
+    if text.chars().count() > JOB_DESCRIPTION_CHARS_MAX || text.chars().any(char::is_control) {
         let message =
-            format!("the text is not usable; use up to {JOB_DESCRIPTION_BYTES_MAX} bytes without control characters");
+            format!("the text is not usable; use up to {JOB_DESCRIPTION_CHARS_MAX} characters, no control characters");
         return refuse(RejectionCode::Invalid, message);
     }
     Ok(())

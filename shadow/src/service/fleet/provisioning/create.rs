@@ -18,12 +18,13 @@ use muster_wire::provision::{
 use muster_wire::time::Timestamp;
 use muster_wire::topic::ProvisioningTopic;
 use serde::de::IgnoredAny;
+use std::collections::BTreeMap;
 use tracing::{error, info};
 
 impl FleetWorker {
     pub(super) fn create_keys(&self, topic: &ProvisioningTopic, request: &Request) -> Result<Vec<u8>, No> {
         let claim = self.may_create(request)?;
-        let _: IgnoredAny = read(topic, &request.payload)?;
+        let _: BTreeMap<String, IgnoredAny> = read(topic, &request.payload)?;
         let identity = self.nobody_yet()?;
         let now = self.shared.clock.now().epoch_seconds();
         let authority = self.shared.config.vault.active();

@@ -20,6 +20,7 @@ use crate::service::ServiceError;
 use crate::store::{Key, Kind, codec};
 use muster_bus::{Answer, Message, Request};
 use muster_certs::Role;
+use muster_wire::codec::DecodeError;
 use muster_wire::id::Sha256Hex;
 use muster_wire::limits::{PROVISIONING_PENDING_MAX, PROVISIONING_PENDING_PER_CLAIM_MAX};
 use muster_wire::provision::{ClaimName, ProvisioningError, ProvisioningErrorCode};
@@ -214,8 +215,20 @@ const DROPPED_AT_ONCE: usize = 100;
 fn read<T: DeserializeOwned>(topic: &ProvisioningTopic, payload: &[u8]) -> Result<T, No> {
     let empty = topic.format.encode(&serde_json::Map::new());
     let payload = if payload.is_empty() { &empty } else { payload };
-    topic.format.decode(payload).or_else(|error| {
-        warn!(topic = %topic, "a payload of a device is not understood");
-        no(ProvisioningErrorCode::InvalidPayload, error.to_string())
+    topic.format.decode_object(payload).or_else(|error| {
+        warn!(topic = %topic, %error, "a payload of a device is not understood");
+        let message = match (error, &topic.api) {
+            (DecodeError::NotUtf8 | DecodeError::Malformed(_), _) => error.to_string(),
+            (DecodeError::Shape, ProvisioningApi::CreateKeys) => "the payload must be an object".to_owned(),
+            (DecodeError::Shape, ProvisioningApi::CreateFromCsr) => {
+                "the payload must be an object in which certificateSigningRequest is a text".to_owned()
+            }
+            (DecodeError::Shape, ProvisioningApi::Register(_)) => {
+                "the payload must be an object in which certificateOwnershipToken is a text and parameters is an object \
+                 of texts"
+                    .to_owned()
+            }
+        };
+        no(ProvisioningErrorCode::InvalidPayload, message)
     })
 }

@@ -11,7 +11,7 @@ use crate::records::{
 use crate::service::ServiceError;
 use crate::service::fleet::FleetWorker;
 use crate::service::hooks::{HookCall, HookReply};
-use muster_bus::{Request, Verdict};
+use muster_bus::{HookFailure, Request, Verdict};
 use muster_certs::token::Token;
 use muster_model::provision::{Override, Registration};
 use muster_wire::enrol::HostFacts;
@@ -91,9 +91,13 @@ impl FleetWorker {
             match said {
                 Ok(answer) if answer.allow_provisioning => asked.parameters.extend(answer.parameter_overrides),
                 Ok(_) => return no(Code::AccessDenied, "the hook of the template did not allow it"),
-                Err(why) => {
-                    warn!(%template, why, "the hook of a template did not answer");
-                    return no(Code::AccessDenied, "the hook of the template did not answer");
+                Err(failure) => {
+                    let (what, told) = match &failure {
+                        HookFailure::Silent(_) => ("silent", "the hook of the template did not answer"),
+                        HookFailure::Unusable(_) => ("unusable", "the answer of the template's hook is not usable"),
+                    };
+                    warn!(%template, what, why = failure.why(), "the hook of a template failed");
+                    return no(Code::AccessDenied, told);
                 }
             }
             self.register(&topic, asked)
