@@ -231,8 +231,9 @@ def _(thing):
     job = thing.job()
     most = {f"k{i}": "v" * 1024 for i in range(9)}
     most["a-z_A-Z:09" + "k" * 118] = "v"
+    most["k0"] = "\u00e9" * 1024  # characters count, not bytes
     thing.updated(job, JobStatus.IN_PROGRESS, status_details=most)
-    for bad in ({f"k{i}": "v" for i in range(11)}, {"k" * 129: "v"}, {"k k": "v"}, {"k": "v" * 1025}, {"k": ""}):
+    for bad in ({f"k{i}": "v" for i in range(11)}, {"k" * 129: "v"}, {"k k": "v"}, {"k": "\u00e9" * 1025}, {"k": ""}):
         error = refused(thing.update(job, JobStatus.IN_PROGRESS, status_details=bad))
         equal(error.code, "InvalidRequest", str(bad)[:40])
     equal(thing.described(job).status_details, most)
