@@ -99,6 +99,7 @@ fn j17_a_failed_execution_is_tried_again_with_the_next_number() {
     device.subscribe(&topic("t", "+")).expect("the own topics may be read");
     // The first try fails without having been started, the second after its start.
     for number in [2, 3] {
+        device.forget();
         report(&device, "t", "j", "FAILED");
         let next = device.wait_for_topic(&topic("t", "notify-next")).json();
         let next = &next["execution"];
