@@ -6,6 +6,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::json;
 use std::fs::{self, File};
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::sync::mpsc::{Receiver, channel};
@@ -84,21 +85,28 @@ fn the_form_asks_for_everything_corrects_shows_and_confirms() {
     let mut form = Form::open(&fleet, &[]);
     form.answer("Name: ", "");
     form.answer("this is needed", "a b");
-    form.answer("is not allowed", "alpha");
+    fleet.muster(&["connector", "add", "taken"]).succeeded();
+    form.answer("is not allowed", "taken");
+    form.answer("Name: ", "alpha");
     form.answer("Pool [default; none for no pool]: ", "blue");
     form.answer("Site [none]: ", "vienna");
     form.answer("Folder on the host [", "not absolute");
     form.answer("give an absolute path", "/opt/muster");
     form.answer("Description [none]: ", "the first one");
     form.answer("Proxy, ", "http://me:secret@proxy.example.org:3128");
+    form.answer("leave the password out", "http://me@proxy.example.org:3128");
+    form.answer("Password of me at the proxy, not shown [none]: ", "geheim");
     form.answer("Reached without the proxy [", "");
     form.answer("Component to run, NAME=VERSION [no more]: ", "greeter=1.0");
     form.answer("Component to run, NAME=VERSION [no more]: ", "");
     form.sees("proxy        http://me@proxy.example.org:3128");
+    form.sees("without it   loopback, link-local and private ranges");
+    assert!(!form.seen.contains("geheim"), "the password is on the screen: {}", form.seen);
     form.answer("Add it? yes or no [yes]: ", "");
     let (code, script) = form.end();
     assert_eq!(code, Some(0), "{script}");
     assert!(script.starts_with("#!/bin/sh\n") && script.contains("PREFIX='/opt/muster'"), "{script}");
+    assert!(script.contains("PROXY_URL='http://me:geheim@proxy.example.org:3128'"), "{script}");
     let view = fleet.connector("alpha");
     assert_eq!(
         (&view["pool"], &view["site"], &view["description"]),
@@ -119,6 +127,44 @@ fn a_form_that_is_declined_adds_nothing_and_what_is_given_is_not_asked() {
     let (code, script) = form.end();
     assert_eq!((code, script.as_str()), (Some(2), ""));
     fleet.muster(&["connector", "show", "alpha"]).ended_with(1);
+}
+
+#[test]
+fn a_form_for_windows_offers_a_folder_of_windows() {
+    let fleet = Fleet::start();
+    let mut form = Form::open(&fleet, &["--windows", "--pool", "blue", "--site", "x"]);
+    form.answer("Name: ", "alpha");
+    form.sees("Folder on the host [%ProgramData%\\Muster]: ");
+    form.child.kill().unwrap();
+    form.end();
+}
+
+#[test]
+fn a_script_in_a_file_is_for_its_owner_alone_and_no_password_stands_in_an_argument() {
+    let fleet = Fleet::start();
+    let file = fleet.root().join("install.sh");
+    let output = file.to_str().unwrap();
+    let said = fleet.muster(&["connector", "add", "alpha", "--output", output]).succeeded().stdout;
+    assert!(said.contains("only its owner can read it") && !said.contains("mst1_"), "{said}");
+    let script = fs::read_to_string(&file).unwrap();
+    assert!(script.starts_with("#!/bin/sh\n") && script.ends_with("main \"$@\"\n") && script.contains("mst1_"));
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    // Neither replaced nor is a token made for it.
+    let refused = fleet.muster(&["connector", "add", "beta", "--output", output]).ended_with(2);
+    refused.explaining("is there already").explaining("--force");
+    fleet.muster(&["connector", "show", "beta"]).ended_with(1);
+    let away = fleet.root().join("none/install.sh");
+    fleet
+        .muster(&["connector", "add", "beta", "--output", away.to_str().unwrap()])
+        .ended_with(2)
+        .explaining("no such folder");
+    fleet.muster(&["connector", "add", "beta", "--output", output, "--force"]).succeeded();
+    assert!(fs::read_to_string(&file).unwrap().contains("NAME='beta'"));
+
+    let inline = fleet.muster(&["connector", "add", "gamma", "--proxy", "http://me:geheim@p:1"]).ended_with(2);
+    assert!(!inline.stderr.contains("geheim"), "{inline:?}");
+    inline.explaining("every user of this host can read arguments").explaining("--proxy-password-file");
+    fleet.muster(&["connector", "show", "gamma"]).ended_with(1);
 }
 
 #[test]

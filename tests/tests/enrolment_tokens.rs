@@ -92,8 +92,8 @@ fn operators_see_live_tokens_and_take_them_back() {
 fn an_expired_token_is_refused_with_what_to_do() {
     let fleet = Fleet::start();
     let token = add(&fleet, &["alpha", "--ttl", "10s"]);
-    fleet.muster(&["connector", "add", "beta", "--ttl", "9s"]).ended_with(1).explaining("from 10 seconds to 24 hours");
-    fleet.muster(&["connector", "add", "beta", "--ttl", "25h"]).ended_with(1).explaining("from 10 seconds to 24 hours");
+    fleet.muster(&["connector", "add", "beta", "--ttl", "9s"]).ended_with(2).explaining("from 10 seconds to 24 hours");
+    fleet.muster(&["connector", "add", "beta", "--ttl", "25h"]).ended_with(2).explaining("from 10 seconds to 24 hours");
     eventually("the token has expired", SOON, || match live(&fleet).as_slice() {
         [] => Ok(()),
         alive => Err(json!(alive).to_string()),

@@ -3,6 +3,8 @@
 use super::OperatorArgs;
 use clap::{Args, ValueEnum};
 use muster_wire::id::{ComponentName, PoolName, SiteName, ThingName, Version};
+use muster_wire::limits::{ENROLMENT_TOKEN_LIFE_MAX, ENROLMENT_TOKEN_LIFE_MIN};
+use muster_wire::proxy::Secret;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -42,16 +44,19 @@ pub struct ConnectorAddArgs {
     /// Folder of the agent on the host; the token works for no other [default: /opt/muster for root, else ~/.muster]
     #[arg(long, value_name = "DIR")]
     pub prefix: Option<PathBuf>,
-    /// HTTP proxy on the host's way to the server, `http://[USER[:PASSWORD]@]HOST:PORT`, or none [default: what the host's
-    /// environment says]
+    /// HTTP proxy on the host's way to the server, `http://[USER@]HOST:PORT`, or none; the password of USER is asked for on
+    /// a terminal [default: what the host's environment says]
     #[arg(long, value_name = "URL")]
     pub proxy: Option<String>,
     /// What the host reaches without the proxy, with commas in between [default: loopback, link-local and private ranges]
     #[arg(long, value_name = "LIST")]
     pub no_proxy: Option<String>,
-    /// File with the password of the proxy's user, so that it stands in no argument
+    /// File with the password of the proxy's user in its first line; - for standard input
     #[arg(long, value_name = "FILE", requires = "proxy")]
     pub proxy_password_file: Option<PathBuf>,
+    /// The password as it was answered; every user of this host could read an argument.
+    #[arg(skip)]
+    pub proxy_password: Option<Secret>,
     /// Address at which the host reaches the server [default: the first host in muster.toml and the server's port]
     #[arg(long, value_name = "HOST:PORT")]
     pub server: Option<String>,
@@ -64,6 +69,12 @@ pub struct ConnectorAddArgs {
     /// The script installs and enrols the agent but does not start it
     #[arg(long)]
     pub no_start: bool,
+    /// Write the script to FILE, which only its owner can read: it holds the token; a file that is there is kept
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Let --output replace a file that is there
+    #[arg(long, requires = "output")]
+    pub force: bool,
     #[command(flatten)]
     pub operator: OperatorArgs,
 }
@@ -112,7 +123,12 @@ impl FromStr for Life {
             _ => return Err(wrong()),
         };
         let number: u32 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
-        Ok(Self(Duration::from_secs(u64::from(number) * seconds)))
+        let life = Duration::from_secs(u64::from(number) * seconds);
+        if (ENROLMENT_TOKEN_LIFE_MIN..=ENROLMENT_TOKEN_LIFE_MAX).contains(&life) {
+            Ok(Self(life))
+        } else {
+            Err("must be from 10 seconds to 24 hours".to_owned())
+        }
     }
 }
 
@@ -125,7 +141,7 @@ mod tests {
         for (text, seconds) in [("10s", 10), ("15m", 900), ("24h", 86_400)] {
             assert_eq!(text.parse(), Ok(Life(Duration::from_secs(seconds))));
         }
-        for bad in ["", "10", "s", "1d", "-1s", "1.5h", "é"] {
+        for bad in ["", "10", "s", "1d", "-1s", "1.5h", "é", "9s", "25h", "99999999h"] {
             assert!(bad.parse::<Life>().is_err(), "{bad}");
         }
     }

@@ -10,10 +10,13 @@ use crate::client::Operator;
 use crate::context::{Address, Context};
 use crate::error::CliError;
 use crate::output::{Output, say_aside};
-use crate::way::Way;
+use crate::way::{Proxy, Way};
 use muster_wire::admin::{AddConnector, AddedConnector, Verb};
 use muster_wire::id::{PoolName, ThingName};
+use muster_wire::proxy::Secret;
 use std::collections::BTreeMap;
+use std::io::{BufRead, Write, stdin};
+use std::path::Path;
 
 impl Run for ConnectorAddArgs {
     fn describe(&self) -> String {
@@ -29,9 +32,16 @@ impl Run for ConnectorAddArgs {
 
     async fn run(self) -> Result<Output, CliError> {
         let cx = Context::open(&self.operator)?;
+        if let Some(file) = &self.output {
+            check_output(file, self.force)?;
+        }
         let args = match self.name {
             Some(_) => self,
-            None => form::ask(self)?,
+            None => {
+                let mut args = form::begin(self)?;
+                args.name = Some(free_name(&cx).await?);
+                form::ask(args)?
+            }
         };
         let plan = Plan::check(&args, &cx)?;
         let mut operator = cx.connect().await?;
@@ -50,8 +60,61 @@ impl Run for ConnectorAddArgs {
             start: !args.no_start,
             renew: args.renew || args.reinstall,
         };
-        Ok(Output::new(&added, script.render()?))
+        let script = script.render()?;
+        let Some(file) = &args.output else { return Ok(Output::new(&added, script)) };
+        write_script(file, &script, args.force).map_err(|problem| {
+            let (shown, name) = (file.display(), &added.name);
+            CliError::local(format!(
+                "the script was not written to {shown}: {problem}; for another one: muster connector add {name} --renew"
+            ))
+        })?;
+        let what = if args.preview { "a preview" } else { "the script with its token" };
+        let text = format!("{what} is in {}; only its owner can read it", file.display());
+        Ok(Output::new(&added, text))
     }
+}
+
+/// Asks for a name until the server would take it: better now than after all the other questions.
+async fn free_name(cx: &Context) -> Result<ThingName, CliError> {
+    loop {
+        let name = form::ask_name()?;
+        let mut operator = cx.connect().await?;
+        let request = AddConnector { preview: true, ..AddConnector::new(name.clone(), None) };
+        let answer = add(&mut operator, &request).await;
+        operator.close().await;
+        match answer {
+            Ok(_) => return Ok(name),
+            Err(CliError::Refused(rejection)) => say_aside(&format!("  {rejection}")),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Before anything is made: a token whose script cannot be written helps nobody.
+fn check_output(file: &Path, force: bool) -> Result<(), CliError> {
+    if !force && file.symlink_metadata().is_ok() {
+        let shown = file.display();
+        return Err(CliError::local(format!(
+            "--output {shown} is there already; choose another name, or --force to replace it"
+        )));
+    }
+    if !folder_of(file).is_dir() {
+        return Err(CliError::local(format!("--output {}: there is no such folder; make it first", file.display())));
+    }
+    Ok(())
+}
+
+fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Writes the script whole or not at all, for its owner alone from its first byte on.
+fn write_script(file: &Path, script: &str, force: bool) -> Result<(), String> {
+    let mut part = tempfile::NamedTempFile::new_in(folder_of(file)).map_err(|error| error.to_string())?;
+    let written = part.write_all(script.trim_end_matches('\n').as_bytes()).and_then(|()| part.write_all(b"\n"));
+    written.and_then(|()| part.as_file().sync_all()).map_err(|error| error.to_string())?;
+    let kept = if force { part.persist(file) } else { part.persist_noclobber(file) };
+    kept.map(drop).map_err(|error| error.error.to_string())
 }
 
 /// What was asked for, checked as far as it can be without the server.
@@ -99,17 +162,41 @@ impl Plan {
             ..AddConnector::new(name, pool)
         };
         let mut way = Way::parse(args.proxy.as_deref(), args.no_proxy.as_deref()).map_err(CliError::local)?;
+        if matches!(&way.proxy, Proxy::Url(url) if url.password.is_some()) {
+            return Err(CliError::local(
+                "--proxy: every user of this host can read arguments; write http://USER@HOST:PORT, and give the password \
+                 with --proxy-password-file (- for standard input) or when it is asked for",
+            ));
+        }
         if let Some(file) = &args.proxy_password_file {
             let shown = file.display();
-            let password = std::fs::read_to_string(file).map_err(|error| {
+            let read = if file == Path::new("-") {
+                let mut line = String::new();
+                stdin().lock().read_line(&mut line).map(|_| line)
+            } else {
+                std::fs::read_to_string(file)
+            };
+            let text = read.map_err(|error| {
                 CliError::local_because(format!("cannot read the proxy's password in {shown}"), error)
             })?;
-            way.set_password(password.trim_end_matches(['\r', '\n'])).map_err(|problem| {
+            way.set_password(text.lines().next().unwrap_or_default()).map_err(|problem| {
                 CliError::local(format!("the proxy's password in {shown} cannot be used: {problem}"))
             })?;
+        } else if let Some(password) = &args.proxy_password {
+            // An empty answer is none.
+            if !password.reveal().is_empty() {
+                set(&mut way, password)?;
+            }
+        } else if let Some(password) = form::ask_password(&way)? {
+            set(&mut way, &password)?;
         }
         Ok(Self { request, server, way, shell })
     }
+}
+
+fn set(way: &mut Way, password: &Secret) -> Result<(), CliError> {
+    way.set_password(password.reveal())
+        .map_err(|problem| CliError::local(format!("the proxy's password cannot be used: {problem}")))
 }
 
 /// Registers a connector.

@@ -364,7 +364,8 @@ function Register-Host {
     $Words = (Get-Introduction 'enrol') + @('--name', $Name, '--token-file', "$Work\token")
     if ($Renew -eq 'yes') { $Words += '--force' }
     if ($Pool) { $Words += '--pool', $Pool }
-    & $script:Program @Words
+    # How it is started is this script's to say.
+    & $script:Program @Words | ForEach-Object { Say ($_ -replace '; start it with.*$', '') }
     if ($LASTEXITCODE -ne 0) {
         Stop-Here 5 "not enrolled; for a new token run on the server: muster connector add $Name --renew --shell powershell"
     }

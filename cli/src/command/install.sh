@@ -870,11 +870,14 @@ enrol() {
     beside "$agent" enrol --prefix "$PREFIX" --server "$SERVER" --name "$NAME" \
         --ca "$work/ca.pem" ${force:+--force} ${POOL:+--pool "$POOL"} \
         ${proxy:+--proxy "$proxy"} ${NO_PROXY_GIVEN:+--no-proxy "$NO_PROXY_LIST"} \
-        ${password:+--proxy-password-file "$password"} <<MUSTER_STDIN ||
+        ${password:+--proxy-password-file "$password"} >"$work/enrolled" <<MUSTER_STDIN ||
 $(token)
 MUSTER_STDIN
         fail 5 "not enrolled; for a new token run on the server: muster connector add $NAME --renew"
     enrolled=yes
+    # How it is started is this script's to say.
+    told=$(cat "$work/enrolled")
+    [ -z "$told" ] || say "${told%%; start it with*}"
     replaced=${force:-no}
     printf '%s\n' "$digest" >"$stamp"
 }

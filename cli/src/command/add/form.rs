@@ -2,11 +2,14 @@
 //!
 //! It speaks on standard error: standard output is for the script, and often goes to a file.
 
-use crate::args::{Choice, ConnectorAddArgs};
+mod hidden;
+
+use crate::args::{Choice, ConnectorAddArgs, Shell};
 use crate::command::script::prefix_problem;
 use crate::error::CliError;
-use crate::way::Way;
+use crate::way::{Proxy, Way};
 use muster_wire::id::{PoolName, SiteName, ThingName};
+use muster_wire::proxy::Secret;
 use std::fmt::Display;
 use std::io::{BufRead, IsTerminal, Write, stderr, stdin};
 use std::path::PathBuf;
@@ -15,16 +18,41 @@ use std::str::FromStr;
 /// The word for "leave it out" where an empty answer means something else.
 const NONE: &str = "none";
 
-/// Asks for everything that was not given.
+/// Greets whoever is there.
 ///
-/// Errors: `Local` without a terminal, and when the form was given up.
-pub fn ask(given: ConnectorAddArgs) -> Result<ConnectorAddArgs, CliError> {
+/// Errors: `Local` without a terminal.
+pub fn begin(given: ConnectorAddArgs) -> Result<ConnectorAddArgs, CliError> {
     if !stdin().is_terminal() || !stderr().is_terminal() {
         return Err(CliError::local("a name is needed; without a terminal there is no form that asks for it"));
     }
-    let mut args = given;
     say("Adds a connector. An empty answer takes what stands in brackets; Ctrl-C gives up.\n");
-    args.name = Some(needed("Name", |text| read(ThingName::new(text)))?);
+    Ok(given)
+}
+
+/// Asks for a name.
+///
+/// Errors: `Local` when the form was given up.
+pub fn ask_name() -> Result<ThingName, CliError> {
+    needed("Name", |text| read(ThingName::new(text)))
+}
+
+/// Asks for the password of the proxy's user, if there is one and somebody to ask.
+///
+/// Errors: `Local` when the form was given up.
+pub fn ask_password(way: &Way) -> Result<Option<Secret>, CliError> {
+    let Proxy::Url(url) = &way.proxy else { return Ok(None) };
+    let Some(user) = url.user.as_ref().filter(|_| stdin().is_terminal() && stderr().is_terminal()) else {
+        return Ok(None);
+    };
+    let password = hidden::read_line(&format!("Password of {user} at the proxy, not shown [{NONE}]: "))?;
+    Ok(Some(password).filter(|password| !password.is_empty()).map(Secret::new))
+}
+
+/// Asks for everything else that was not given.
+///
+/// Errors: `Local` when the form was given up.
+pub fn ask(given: ConnectorAddArgs) -> Result<ConnectorAddArgs, CliError> {
+    let mut args = given;
     if args.pool.is_none() && !args.no_pool {
         args.pool = optional("Pool", "default; none for no pool", |text| match text {
             NONE => Ok(None),
@@ -37,8 +65,8 @@ pub fn ask(given: ConnectorAddArgs) -> Result<ConnectorAddArgs, CliError> {
         args.site = optional("Site", NONE, |text| read(SiteName::new(text)))?;
     }
     if args.prefix.is_none() {
-        let shell = if args.windows { crate::args::Shell::Powershell } else { args.shell };
-        args.prefix = optional("Folder on the host", "/opt/muster for root, else ~/.muster", |text| {
+        let shell = if args.windows { Shell::Powershell } else { args.shell };
+        args.prefix = optional("Folder on the host", folder_default(&args), |text| {
             let prefix = PathBuf::from(text);
             prefix_problem(&prefix, shell).map_or(Ok(prefix), Err)
         })?;
@@ -47,8 +75,17 @@ pub fn ask(given: ConnectorAddArgs) -> Result<ConnectorAddArgs, CliError> {
         args.description = optional("Description", NONE, |text| Ok(text.to_owned()))?;
     }
     if args.proxy.is_none() {
-        let check = |text: &str| Way::parse(Some(text), None).map(|_| text.to_owned());
-        args.proxy = optional("Proxy, http://[USER[:PASSWORD]@]HOST:PORT or none", "as the host is set up", check)?;
+        let check = |text: &str| match Way::parse(Some(text), None)?.proxy {
+            Proxy::Url(url) if url.password.is_some() => Err("leave the password out; it is asked for".to_owned()),
+            _ => Ok(text.to_owned()),
+        };
+        args.proxy = optional("Proxy, http://[USER@]HOST:PORT or none", "as the host is set up", check)?;
+    }
+    if args.proxy_password_file.is_none()
+        && let Ok(way) = Way::parse(args.proxy.as_deref(), None)
+    {
+        // An empty one was asked for, too.
+        args.proxy_password = ask_password(&way)?.or_else(|| Some(Secret::new(String::new())));
     }
     if args.no_proxy.is_none() && args.proxy.as_deref().is_some_and(|proxy| proxy != NONE) {
         let check = |text: &str| Way::parse(None, Some(text)).map(|_| text.to_owned());
@@ -71,13 +108,22 @@ pub fn ask(given: ConnectorAddArgs) -> Result<ConnectorAddArgs, CliError> {
     }
 }
 
+fn folder_default(args: &ConnectorAddArgs) -> &'static str {
+    if args.windows || args.shell == Shell::Powershell {
+        "%ProgramData%\\Muster"
+    } else {
+        "/opt/muster for root, else ~/.muster"
+    }
+}
+
 fn summary(args: &ConnectorAddArgs) {
     let way = Way::parse(args.proxy.as_deref(), args.no_proxy.as_deref()).unwrap_or_default();
-    let proxy = match way.proxy {
-        crate::way::Proxy::Inherited => "as the host is set up".to_owned(),
-        crate::way::Proxy::Never => NONE.to_owned(),
+    let bypass = way.bypass.map_or("loopback, link-local and private ranges".to_owned(), |list| list.to_string());
+    let (proxy, bypass) = match way.proxy {
+        Proxy::Inherited => ("as the host is set up".to_owned(), None),
+        Proxy::Never => (NONE.to_owned(), None),
         // Printed, it has no password.
-        crate::way::Proxy::Url(url) => url.to_string(),
+        Proxy::Url(url) => (url.to_string(), Some(bypass)),
     };
     let components: Vec<String> = args.components.iter().map(|c| format!("{} {}", c.component, c.version)).collect();
     let or_none = |text: Option<String>| text.filter(|text| !text.is_empty()).unwrap_or_else(|| NONE.to_owned());
@@ -85,16 +131,14 @@ fn summary(args: &ConnectorAddArgs) {
         ("name", or_none(args.name.as_ref().map(ToString::to_string))),
         ("pool", or_none(args.pool.as_ref().map(ToString::to_string))),
         ("site", or_none(args.site.as_ref().map(ToString::to_string))),
-        (
-            "folder",
-            args.prefix.as_ref().map_or("/opt/muster for root, else ~/.muster".to_owned(), |p| p.display().to_string()),
-        ),
+        ("folder", args.prefix.as_ref().map_or(folder_default(args).to_owned(), |p| p.display().to_string())),
         ("description", or_none(args.description.clone())),
         ("proxy", proxy),
         ("components", or_none(Some(components.join(", ")))),
     ];
+    let without = bypass.map(|bypass| ("without it", bypass));
     say("");
-    for (name, value) in lines {
+    for (name, value) in lines.into_iter().chain(without) {
         say(&format!("  {name:<12} {value}"));
     }
     say("");

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
+mod refusals;
 mod way;
 
 use super::super::allowlist::entries;
