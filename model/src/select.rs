@@ -3,7 +3,7 @@
 //! What an operator or a host's settings say is known of every connector; how it is now is known of a listing only. A
 //! lasting intent may not ask for the latter ([`Selector::check_lasting`]), so a missing "now" makes such a term false.
 
-use muster_wire::admin::{ComponentTest, Pattern, Selector, Term, Test};
+use muster_wire::admin::{ComponentTest, Pattern, Selector, Status, Term, Test};
 use muster_wire::id::{PoolName, SiteName, ThingName};
 use muster_wire::label::{Label, LabelKey};
 use muster_wire::view::ConnectorView;
@@ -59,7 +59,7 @@ fn passes(test: &Test, facts: &Facts<'_>) -> bool {
         Test::Name(wanted) => named(wanted, Some(facts.name.as_str())),
         Test::Os(wanted) => wanted.iter().any(|pattern| pattern.matches_any_case(facts.os)),
         Test::Label(key, wanted) => named(wanted, label(facts.labels, key)),
-        Test::Status(wanted) => facts.now.is_some_and(|view| wanted.contains(&view.link)),
+        Test::Status(wanted) => facts.now.is_some_and(|view| wanted.iter().any(|one| stands(view, *one))),
         Test::Work(wanted) => facts.now.is_some_and(|view| wanted.contains(&view.work)),
         Test::Component(wanted) => facts.now.is_some_and(|view| wanted.iter().any(|one| runs(view, one))),
     }
@@ -75,6 +75,13 @@ fn named(wanted: &[Pattern], found: Option<&str>) -> bool {
 
 fn label<'a>(labels: &'a [Label], key: &LabelKey) -> Option<&'a str> {
     labels.iter().find(|label| label.key == *key).map(Label::value).filter(|value| !value.is_empty())
+}
+
+fn stands(view: &ConnectorView, wanted: Status) -> bool {
+    match wanted {
+        Status::Link(link) => view.link == link,
+        Status::Life(life) => view.lifecycle.state == life,
+    }
 }
 
 /// A component counts as soon as its agent reports it.

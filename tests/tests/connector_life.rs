@@ -115,7 +115,7 @@ fn a_disabled_connector_is_out_until_it_is_enabled() {
     assert_eq!(connack(&fleet, &host.credentials(), "alpha"), NOT_AUTHORIZED);
     let shown = fleet.muster(&["connector", "show", "alpha"]).succeeded().stdout;
     assert!(shown.contains("by admin (moves to another rack)"), "{shown}");
-    let told = ["it is disabled since", "by admin: moves to another rack", "`muster connector enable alpha`"];
+    let told = ["it has been disabled since", "by admin: moves to another rack", "`muster connector enable alpha`"];
     assert!(told.iter().all(|words| shown.contains(words)) && !shown.contains("is it on"), "{shown}");
     fleet.muster(&["connector", "enable", "alpha"]).succeeded();
     let view = online(&fleet, "alpha");
@@ -211,6 +211,13 @@ fn a_copied_state_folder_is_quarantined_and_resolving_leaves_one_usable_place() 
     assert_eq!(found["about"], "life", "{shown}");
     assert!(found["next"].as_str().unwrap().contains("--keep-current"), "{shown}");
 
+    // Whoever looks on the host learns it, too.
+    eventually("the host tells of the quarantine", SOON, || {
+        let status = host.agent(&["status"]).stdout;
+        let told = ["gives this host no work", "quarantined", "muster connector show alpha"];
+        if told.iter().all(|words| status.contains(words)) { Ok(()) } else { Err(status) }
+    });
+
     // Telemetry yes, jobs no.
     fleet.publish("1.0", true);
     fleet.muster(&["upgrade", COMPONENT, "1.0", "--to", "all"]).succeeded();
@@ -225,6 +232,14 @@ fn a_copied_state_folder_is_quarantined_and_resolving_leaves_one_usable_place() 
     fleet.muster(&["connector", "resolve", "alpha", "--yes"]).succeeded();
     probe.wait_for_end(SOON);
     assert_eq!(connack(&fleet, &host.credentials(), "alpha"), NOT_AUTHORIZED);
+    // One step is left, and everybody names the same.
+    let shown = fleet.muster(&["connector", "show", "alpha"]).succeeded().stdout;
+    assert!(shown.contains("add alpha --reinstall") && !shown.contains("--renew"), "{shown}");
+    assert!(!shown.contains("find out which place goes on"), "{shown}");
+    eventually("the host tells that it is shut out", SOON, || {
+        let status = host.agent(&["status"]).stdout;
+        if status.contains("muster connector show NAME") { Ok(()) } else { Err(status) }
+    });
     host.kill();
     let added = fleet.muster_json(&["connector", "add", "alpha", "--reinstall"]);
     host.enrol_again(&fleet, added["token"].as_str().unwrap()).succeeded();

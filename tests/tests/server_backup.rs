@@ -210,7 +210,8 @@ fn a_damaged_backup_is_found_and_a_fleet_is_not_overwritten_by_mistake() {
     let damaged = fleet.root().join("damaged.backup");
     let mut flipped = whole.clone();
     flipped[whole.len() / 2] ^= 0x40;
-    for bytes in [&flipped[..], &whole[..whole.len() / 2], b"no backup", b""] {
+    let longer = [&whole[..], b"garbage"].concat();
+    for bytes in [&flipped[..], &whole[..whole.len() / 2], &longer, b"no backup", b""] {
         fs::write(&damaged, bytes).unwrap();
         verify(&damaged).ended_with(LOCAL).explaining("backup");
     }

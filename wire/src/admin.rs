@@ -50,7 +50,7 @@ pub use provision::{
 pub use recovery::{
     ApproveRecovery, ExpiringCertificate, ExpiringList, ListExpiring, ListRecoveries, Recovery, RecoveryList,
 };
-pub use selector::{ComponentTest, NotLasting, Pattern, Selector, SelectorError, Term, Test};
+pub use selector::{ComponentTest, NotLasting, Pattern, Selector, SelectorError, Status, Term, Test};
 pub use stream::{CreateStream, ListStreams, NameStream, StreamFileOf, StreamList, StreamSource, StreamView};
 pub use token::{ListTokens, RevokeToken, RevokedToken, TokenList, TokenState, TokenView};
 pub use upgrade::{ActionList, ListActions, Upgrade, UpgradeStarted};

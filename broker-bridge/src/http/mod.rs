@@ -221,7 +221,7 @@ impl Visit {
         if plane::is_plane(path) {
             return Ok(plane::serve(self, request).await);
         }
-        let message = format!("nothing is served at {path}; README.md lists the paths");
+        let message = format!("nothing is served at {path}; docs/http.md lists the paths");
         Err(Rejection::new(RejectionCode::NotFound, message).into())
     }
 

@@ -66,6 +66,9 @@ pub fn unpack(file: &Path, into: &Path, keep_artifacts: bool) -> Result<Unpacked
         found.push(FileEntry { name, size, sha256 });
     }
     let manifest = manifest.ok_or_else(|| damaged("it ends before its manifest".to_owned()))?;
+    if !is_all(archive.into_inner()) {
+        return Err(damaged("something follows its end that does not belong to it".to_owned()));
+    }
     if let Some((told, _)) = manifest.files.iter().zip(&found).find(|(told, found)| told != found) {
         return Err(damaged(format!("{} is not what its manifest says", told.name)));
     }
@@ -79,6 +82,16 @@ pub fn unpack(file: &Path, into: &Path, keep_artifacts: bool) -> Result<Unpacked
 }
 
 /// Copies a file, or only digests it. What is written is on the disk when this returns.
+/// Whether nothing but the zeros that fill up an archive follows.
+fn is_all(rest: impl Read) -> bool {
+    let mut padding = Vec::new();
+    let read = rest.take(PADDING_BYTES_MAX + 1).read_to_end(&mut padding);
+    read.is_ok_and(|length| length as u64 <= PADDING_BYTES_MAX) && padding.iter().all(|byte| *byte == 0)
+}
+
+/// Archives are filled up to a multiple of 10 KiB at most.
+const PADDING_BYTES_MAX: u64 = 16 * 1024;
+
 fn copy(from: &mut impl Read, to: Option<&Path>, mode: u32) -> io::Result<(u64, Sha256Hex)> {
     let mut out = to.map(|path| create(path, mode)).transpose()?;
     let mut digest = Digest::new(&SHA256);

@@ -25,6 +25,9 @@ pub struct CaRotateArgs {
     /// The phase to enter [default: the one that comes next]
     #[arg(long, value_name = "PHASE")]
     pub phase: Option<Phase>,
+    /// Do not ask. Where there is no terminal, a named --phase says as much
+    #[arg(long)]
+    pub yes: bool,
     /// Enter it although connectors are left behind; those named need `muster connector approve` to come back
     #[arg(long)]
     pub force: bool,

@@ -3,6 +3,7 @@
 use super::{DataArgs, OperatorArgs, at_least_one};
 use clap::{Args, Subcommand, ValueEnum};
 use muster_certs::identity::Role;
+use muster_wire::admin::Selector;
 use muster_wire::id::ThingName;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -27,11 +28,19 @@ pub enum CertsCommand {
 
 #[derive(Debug, Args)]
 pub struct CertsExpiringArgs {
+    /// Only of the connectors that this selector means now, for example pool=NAME or name=web-*
+    #[arg(long, value_name = "SELECTOR")]
+    pub to: Option<Selector>,
     #[command(flatten)]
     pub operator: OperatorArgs,
-    /// Only those that end within so many days
-    #[arg(long, value_name = "DAYS", default_value_t = 30)]
-    pub within: u32,
+    /// Only those that end within so many days [default: 7 for what is renewed by itself, which a healthy connector never
+    /// comes near; 30 for what people renew: operators and the authority]
+    #[arg(long, value_name = "DAYS", value_parser = days)]
+    pub within: Option<u32>,
+}
+
+fn days(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| "must be a whole number of days, for example 30".to_owned())
 }
 
 #[derive(Debug, Args)]
@@ -72,6 +81,9 @@ pub struct CertListArgs {
     /// Only those of this connector
     #[arg(long, value_name = "NAME")]
     pub connector: Option<ThingName>,
+    /// Only of the connectors that this selector means now, for example pool=NAME or name=web-*
+    #[arg(long, value_name = "SELECTOR")]
+    pub to: Option<Selector>,
     #[command(flatten)]
     pub operator: OperatorArgs,
 }

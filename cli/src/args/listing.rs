@@ -7,7 +7,7 @@ use muster_wire::id::{PoolName, SiteName, ThingName};
 
 #[derive(Debug, Args)]
 pub struct ListingArgs {
-    /// Only with this link: online, stale, offline, never; several with commas
+    /// Only with this status: online, stale, offline, never, disabled, quarantined; several with commas
     #[arg(long, value_name = "STATUS", value_delimiter = ',')]
     pub status: Vec<String>,
     /// Only with this work: healthy, degraded, failed, unknown; several with commas

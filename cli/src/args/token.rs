@@ -2,6 +2,7 @@
 
 use super::{DataArgs, OperatorArgs};
 use clap::{Args, Subcommand};
+use muster_wire::admin::Selector;
 use muster_wire::id::ThingName;
 
 #[derive(Debug, Subcommand)]
@@ -17,6 +18,9 @@ pub struct TokenListArgs {
     /// Also those that were used or have expired within the last 30 days
     #[arg(long)]
     pub all: bool,
+    /// Only of the connectors that this selector means now, for example pool=NAME or name=web-*
+    #[arg(long, value_name = "SELECTOR")]
+    pub to: Option<Selector>,
     #[command(flatten)]
     pub operator: OperatorArgs,
 }

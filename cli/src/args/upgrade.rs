@@ -36,6 +36,9 @@ pub struct ActionsArgs {
     /// Only of this upgrade command
     #[arg(long, value_name = "TARGET")]
     pub target: Option<TargetId>,
+    /// Only of the connectors that this selector means now, for example pool=NAME or name=web-*
+    #[arg(long, value_name = "SELECTOR")]
+    pub to: Option<Selector>,
     #[command(flatten)]
     pub operator: OperatorArgs,
 }

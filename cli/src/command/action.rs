@@ -1,6 +1,6 @@
 //! `muster actions`: upgrade actions.
 
-use super::Run;
+use super::{Run, connector};
 use crate::args::ActionsArgs;
 use crate::context::Context;
 use crate::error::CliError;
@@ -21,7 +21,9 @@ impl Run for ActionsArgs {
         let cx = Context::open(&self.operator)?;
         let mut operator = cx.connect().await?;
         let question = ListActions { thing: self.connector, target: self.target };
-        let list: ActionList = operator.call(Verb::Actions, &question).await?;
+        let mut list: ActionList = operator.call(Verb::Actions, &question).await?;
+        let meant = connector::meant(&mut operator, self.to).await?;
+        list.actions.retain(|action| meant.has(action.thing.as_str()));
         operator.close().await;
         let text = if list.actions.is_empty() { "no actions".to_owned() } else { table(&list.actions) };
         Ok(Output::new(&list, text))

@@ -6,7 +6,7 @@ use crate::args::AllowlistArgs;
 use crate::context::{Address, Context};
 use crate::datadir::DataDir;
 use crate::error::CliError;
-use crate::output::{Output, Table};
+use crate::output::{Output, Table, say_aside};
 use crate::settings::Settings;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -88,6 +88,12 @@ impl Run for AllowlistArgs {
             for entry in &mut listed {
                 entry.host = pattern(&entry.host);
             }
+            if let Some(wide) = listed.iter().find(|entry| entry.host.starts_with("*.")) {
+                let host = &wide.host;
+                say_aside(&format!(
+                    "{host} lets out to every host of that domain; use it if the domain is yours alone"
+                ));
+            }
         }
         let mut table = Table::new(&["HOST", "PORT", "PROTOCOL", "USED BY"]);
         for entry in &listed {
@@ -115,9 +121,17 @@ async fn resolved(entries: Vec<Entry>) -> Result<Vec<Entry>, CliError> {
 /// `*.example.org` for `muster.example.org`. An address, and a name whose domain is all of it, stay as they are.
 fn pattern(host: &str) -> String {
     match host.split_once('.') {
-        Some((_, domain)) if host.parse::<IpAddr>().is_err() && domain.contains('.') => format!("*.{domain}"),
+        Some((_, domain)) if host.parse::<IpAddr>().is_err() && domain.contains('.') && !may_be_registry(domain) => {
+            format!("*.{domain}")
+        }
         _ => host.to_owned(),
     }
+}
+
+/// Whether a domain looks like one under which anybody can have a name, such as `co.uk`. The list of those is long and
+/// changes; a short word before a country is taken for one, since a pattern that is too narrow does no harm.
+fn may_be_registry(domain: &str) -> bool {
+    domain.split_once('.').is_some_and(|(word, country)| word.len() <= 3 && country.len() == 2)
 }
 
 #[cfg(test)]
@@ -141,6 +155,8 @@ mod tests {
             ("a.b.example.org", "*.b.example.org"),
             ("example.org", "example.org"),
             ("localhost", "localhost"),
+            ("a.co.uk", "a.co.uk"),
+            ("muster.a.co.uk", "*.a.co.uk"),
             ("192.0.2.10", "192.0.2.10"),
             ("2001:db8::1", "2001:db8::1"),
         ] {

@@ -2,11 +2,13 @@
 
 use super::Run;
 use crate::args::{CaRotateArgs, CaStatusArgs};
+use crate::confirm::confirm;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::Output;
 use muster_wire::admin::{CaPhase, CaStatus, RotateCa, ShowCa, Verb};
 use std::fmt::Write;
+use std::io::IsTerminal;
 
 impl Run for CaStatusArgs {
     fn describe(&self) -> String {
@@ -41,11 +43,40 @@ impl Run for CaRotateArgs {
     async fn run(self) -> Result<Output, CliError> {
         let cx = Context::open(&self.operator)?;
         let mut operator = cx.connect().await?;
-        let request = RotateCa { phase: self.phase.map(CaPhase::from), force: self.force };
+        let named = self.phase.map(CaPhase::from);
+        let status: CaStatus = operator.call(Verb::CaStatus, &ShowCa {}).await?;
+        let phase = named.unwrap_or_else(|| following(&status));
+        // A script that names the phase means it. One that does not takes a step further each time that it runs.
+        let is_meant = self.yes || (named.is_some() && !std::io::stdin().is_terminal());
+        confirm(&format!("This takes the rotation of the authority to {phase}: {}.", entering(phase)), is_meant)?;
+        // The phase that was asked about, also when somebody else has moved it on meanwhile.
+        let request = RotateCa { phase: Some(phase), force: self.force };
         let status: CaStatus = operator.call(Verb::CaRotate, &request).await?;
         operator.close().await;
         let advice = status.phase.map(advice).unwrap_or_default();
         Ok(Output::new(&status, format!("{}\n{advice}", sheet(&status))))
+    }
+}
+
+/// The phase that comes next; a rotation that is over is followed by another.
+fn following(status: &CaStatus) -> CaPhase {
+    status.phase.and_then(CaPhase::next).unwrap_or(CaPhase::Announced)
+}
+
+/// What happens on the way into a phase.
+const fn entering(phase: CaPhase) -> &'static str {
+    match phase {
+        CaPhase::Announced => {
+            "a new authority is made, and agents are told to trust it as well; nothing is refused yet"
+        }
+        CaPhase::TrustBoth => "the server lets in clients of both authorities",
+        CaPhase::Switched => {
+            "everything is issued by the new authority, and the key of the old one is destroyed; there is no way back"
+        }
+        CaPhase::Retired => {
+            "what the old authority has issued is refused from then on, and a host without a new certificate needs an \
+             operator's approval to come back"
+        }
     }
 }
 

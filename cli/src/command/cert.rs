@@ -1,7 +1,7 @@
 //! `muster cert`: issues certificates for device SDKs, dashboards and load tests, signed here with the authority's key;
 //! renews those of operators; lists and revokes those that the server knows.
 
-use super::Run;
+use super::{Run, connector};
 use crate::args::{CertIssueArgs, CertListArgs, CertRenewArgs, CertRevokeArgs};
 use crate::context::Context;
 use crate::datadir::DataDir;
@@ -80,6 +80,11 @@ impl Run for CertListArgs {
                 None => break,
             }
         }
+        let meant = connector::meant(&mut operator, self.to).await?;
+        if meant.is_some() {
+            let is_meant = |view: &CertificateView| connector_of(view).is_some_and(|name| meant.has(name));
+            certificates.retain(is_meant);
+        }
         operator.close().await;
         // Of one connector the newest first; revoked strangers, whose issue is not known, last.
         certificates.sort_by(|one, other| {
@@ -89,6 +94,12 @@ impl Run for CertListArgs {
         let text = if certificates.is_empty() { "no certificates".to_owned() } else { table(&certificates) };
         Ok(Output::new(&CertificateList { certificates, next: None }, text))
     }
+}
+
+/// The connector whose certificate it is; `None` for one of somebody else.
+fn connector_of(view: &CertificateView) -> Option<&str> {
+    let (_, who) = view.identity.as_deref()?.strip_prefix("spiffe://")?.split_once('/')?;
+    who.strip_prefix("connector/")
 }
 
 fn table(certificates: &[CertificateView]) -> String {

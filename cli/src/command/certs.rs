@@ -1,6 +1,6 @@
 //! `muster certs expiring`: every certificate of the fleet by the time that is left.
 
-use super::Run;
+use super::{Run, connector};
 use crate::args::CertsExpiringArgs;
 use crate::context::Context;
 use crate::error::CliError;
@@ -24,6 +24,27 @@ struct Row {
     renewal: &'static str,
 }
 
+/// Agents and the server renew at half of a life, of 30 days as a rule: with so little left, something is in the way.
+const RENEWED_BY_ITSELF_DAYS: u32 = 7;
+/// People want to know early what only they can do.
+const RENEWED_BY_PEOPLE_DAYS: u32 = 30;
+
+impl Row {
+    fn is_by_people(&self) -> bool {
+        matches!(self.kind, "authority" | "operator")
+    }
+}
+
+fn none(within: Option<u32>) -> String {
+    match within {
+        Some(days) => format!("no certificate ends within {days} days"),
+        None => format!(
+            "no certificate needs anybody: none of a connector or the server ends within {RENEWED_BY_ITSELF_DAYS} days, \
+             none of an operator or the authority within {RENEWED_BY_PEOPLE_DAYS}"
+        ),
+    }
+}
+
 const DAY_MS: i64 = 86_400_000;
 
 impl Run for CertsExpiringArgs {
@@ -38,22 +59,30 @@ impl Run for CertsExpiringArgs {
     async fn run(self) -> Result<Output, CliError> {
         let cx = Context::open(&self.operator)?;
         let now = cx.clock.now();
-        let before = now.plus(Duration::from_secs(u64::from(self.within) * 86_400));
+        let within = |days: u32| now.plus(Duration::from_secs(u64::from(self.within.unwrap_or(days)) * 86_400));
+        let before = within(RENEWED_BY_ITSELF_DAYS);
+        let by_people = within(RENEWED_BY_PEOPLE_DAYS);
         let mut operator = cx.connect().await?;
         let list: ExpiringList = operator.call(Verb::CertsExpiring, &ListExpiring { before }).await?;
+        let meant = connector::meant(&mut operator, self.to).await?;
         operator.close().await;
-        let connectors = list.certificates.into_iter().map(|certificate| {
+        // Only connectors are meant by a selector.
+        let others = if meant.is_some() { Vec::new() } else { local(&cx, now)? };
+        let certificates = list.certificates.into_iter().filter(|one| meant.has(one.name.as_str()));
+        let connectors = certificates.map(|certificate| {
             let has_ended = certificate.not_after < now;
             let renewal = if has_ended { "muster connector recoveries" } else { "the agent, at half of its life" };
             row("connector", certificate.name.to_string(), certificate.not_after, now, renewal)
         });
-        let mut rows: Vec<Row> = connectors.chain(local(&cx, now)?).filter(|row| row.not_after < before).collect();
+        let mut rows: Vec<Row> = connectors
+            .chain(others)
+            .filter(|row| row.not_after < if row.is_by_people() { by_people } else { before })
+            .collect();
         rows.sort_by(|one, other| (one.not_after, &one.name).cmp(&(other.not_after, &other.name)));
         if list.more > 0 {
             say_aside(&format!("{} more connectors are not listed; ask for fewer days", list.more));
         }
-        let text =
-            if rows.is_empty() { format!("no certificate ends within {} days", self.within) } else { table(&rows) };
+        let text = if rows.is_empty() { none(self.within) } else { table(&rows) };
         Ok(Output::new(&serde_json::json!({ "certificates": rows, "more": list.more }), text))
     }
 }

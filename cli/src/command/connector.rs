@@ -11,6 +11,7 @@ use muster_wire::admin::{ConnectorList, ListConnectors, Selector, ShowConnector,
 use muster_wire::id::Version;
 use muster_wire::settings::SettingsReport;
 use muster_wire::view::{ComponentView, ConnectorView, LifecycleView};
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 impl Run for ConnectorListArgs {
@@ -47,6 +48,31 @@ impl Run for ConnectorListArgs {
 /// Errors: `Refused`, `Unreachable`.
 pub async fn list(operator: &mut Operator, selector: Option<Selector>) -> Result<Vec<ConnectorView>, CliError> {
     pages(operator, selector, false).await
+}
+
+/// The names that a selector means now; without one, every name is meant.
+///
+/// Errors: `Refused`, `Unreachable`.
+pub async fn meant(operator: &mut Operator, to: Option<Selector>) -> Result<Meant, CliError> {
+    let Some(to) = to else { return Ok(Meant(None)) };
+    let connectors = pages(operator, Some(to), false).await?;
+    Ok(Meant(Some(connectors.into_iter().map(|view| view.name.as_str().to_owned()).collect())))
+}
+
+/// See [`meant`].
+#[derive(Debug)]
+pub struct Meant(Option<BTreeSet<String>>);
+
+impl Meant {
+    /// Whether this name is one of them.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.as_ref().is_none_or(|names| names.contains(name))
+    }
+
+    /// Whether there was a selector.
+    pub const fn is_some(&self) -> bool {
+        self.0.is_some()
+    }
 }
 
 async fn pages(

@@ -54,9 +54,6 @@ impl Run for ConnectorRemoveArgs {
             }
         }
         text.push_str(&format!("{}: {}", self.name, revoked(&changed)));
-        if let Some(since) = changed.lifecycle.since {
-            text.push_str(&format!("; removed since {since}"));
-        }
         Ok(Output::new(&json!({"connector": changed, "uninstall": uninstalled}), text))
     }
 }
@@ -125,7 +122,8 @@ fn standing(progress: &UninstallProgress) -> String {
 }
 
 fn revoked(changed: &LifecycleChanged) -> String {
-    let state = spelling(&changed.lifecycle.state);
+    let since = changed.lifecycle.since.map(|since| format!(" since {since}")).unwrap_or_default();
+    let state = format!("{}{since}", spelling(&changed.lifecycle.state));
     match changed.certificates_revoked {
         0 => state,
         1 => format!("{state}, 1 certificate revoked"),

@@ -1,6 +1,6 @@
 //! `muster token`: the tokens of install scripts, without the secret in them.
 
-use super::Run;
+use super::{Run, connector};
 use crate::args::{TokenListArgs, TokenRevokeArgs};
 use crate::context::Context;
 use crate::error::CliError;
@@ -22,7 +22,9 @@ impl Run for TokenListArgs {
     async fn run(self) -> Result<Output, CliError> {
         let cx = Context::open(&self.operator)?;
         let mut operator = cx.connect().await?;
-        let list: TokenList = operator.call(Verb::TokenList, &ListTokens { all: self.all }).await?;
+        let mut list: TokenList = operator.call(Verb::TokenList, &ListTokens { all: self.all }).await?;
+        let meant = connector::meant(&mut operator, self.to).await?;
+        list.tokens.retain(|token| meant.has(token.connector.as_str()));
         operator.close().await;
         Ok(Output::new(&list, text(&list)))
     }
@@ -32,10 +34,12 @@ fn text(list: &TokenList) -> String {
     if list.tokens.is_empty() {
         return "no live tokens".to_owned();
     }
-    let headings = ["TOKEN", "CONNECTOR", "POOL", "PREFIX", "ISSUED BY", "TIME LEFT", "USES"];
-    let mut table = Table::new(&headings);
+    let any_used = list.tokens.iter().any(|token| token.used_at.is_some());
+    let headings = ["TOKEN", "CONNECTOR", "POOL", "PREFIX", "ISSUED BY", "TIME LEFT", "USES", "USED AT", "USED FROM"];
+    let shown = if any_used { headings.len() } else { headings.len() - 2 };
+    let mut table = Table::new(&headings[..shown]);
     for token in &list.tokens {
-        table.row([
+        let cells = [
             token.id.clone(),
             token.connector.to_string(),
             or_empty(token.pool.as_ref()),
@@ -43,7 +47,10 @@ fn text(list: &TokenList) -> String {
             token.issued_by.to_string(),
             left(token, list.now),
             format!("{} of {}", token.uses, token.uses_max),
-        ]);
+            or_empty(token.used_at.as_ref()),
+            or_empty(token.used_from.as_ref()),
+        ];
+        table.row(cells.into_iter().take(shown));
     }
     let mut text = table.to_string();
     if list.left_off > 0 {

@@ -7,10 +7,10 @@ use crate::client::Operator;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::narrate::{self, News};
-use crate::output::{Output, plain, say, say_aside};
+use crate::output::{Output, plain, say, say_aside, spelling};
 use muster_wire::admin::{ActionList, ListActions, Upgrade, UpgradeStarted, Verb};
 use muster_wire::id::{ComponentName, ThingName, Version};
-use muster_wire::view::{ActionState, ActionView, ConnectorView};
+use muster_wire::view::{ActionState, ActionView, ConnectorView, LinkStatus};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -53,6 +53,9 @@ impl Run for UpgradeArgs {
         if !cx.json {
             say(&text);
         }
+        for absent in absent(&super::list(&mut operator, None).await?, &started) {
+            say_aside(&absent);
+        }
         let goal = Goal { started: &started, component: &self.component, version: &self.version };
         let patience = Duration::from_secs(u64::from(self.timeout.get()));
         let mut fates = BTreeMap::new();
@@ -63,6 +66,21 @@ impl Run for UpgradeArgs {
         operator.close().await;
         Ok(goal.output(&fates, ended_in_time(&fates).then_some(()), patience))
     }
+}
+
+/// Who is not there to upgrade now: the wait may be for nothing, and whoever waits should know at once.
+fn absent(connectors: &[ConnectorView], started: &UpgradeStarted) -> Vec<String> {
+    let matched = connectors.iter().filter(|connector| started.matched.contains(&connector.name));
+    matched
+        .filter_map(|connector| {
+            let (name, since) = (&connector.name, connector.link_since);
+            match connector.link {
+                LinkStatus::Online => None,
+                LinkStatus::Never => Some(format!("{name}: has never connected; it upgrades once it is installed")),
+                link => Some(format!("{name}: {} since {since}; it upgrades once it is back", spelling(&link))),
+            }
+        })
+        .collect()
 }
 
 /// What an upgrade wants.
@@ -211,6 +229,18 @@ mod tests {
             "reason": "the probe failed", "by": "admin", "created_at": 0, "updated_at": 0,
         }))
         .unwrap()
+    }
+
+    #[test]
+    fn whoever_waits_learns_at_once_who_is_not_there() {
+        let started = UpgradeStarted { target: "t".parse().unwrap(), matched: vec!["alpha".parse().unwrap()] };
+        let with = |link| vec![ConnectorView { link, ..connector(json!({})) }];
+        assert!(absent(&with(LinkStatus::Online), &started).is_empty());
+        assert_eq!(
+            absent(&with(LinkStatus::Never), &started),
+            ["alpha: has never connected; it upgrades once it is installed"]
+        );
+        assert!(absent(&with(LinkStatus::Offline), &started)[0].starts_with("alpha: offline since 1970"));
     }
 
     #[test]

@@ -24,12 +24,22 @@ pub fn explain(
     match life.state {
         Life::Removed => {
             let next = format!("`muster connector add {name} --reinstall` brings it back with its history");
-            find("life", format!("it was removed{}", circumstances(life)), next);
+            find("life", format!("it has been removed{}", circumstances(life)), next);
             return findings;
         }
         Life::Disabled => {
             let next = format!("`muster connector enable {name}` lets it in again");
-            find("life", format!("it is disabled{}", circumstances(life)), next);
+            find("life", format!("it has been disabled{}", circumstances(life)), next);
+            found.retain(|other| other.about != "link" && other.about != "certificate");
+        }
+        // It was resolved: both places are shut out, and the one that goes on has to be installed.
+        Life::Quarantined if is_shut_out(certificates) => {
+            let next = format!(
+                "install the one place that goes on, with the script of `muster connector add {name} --reinstall`"
+            );
+            let what = "its quarantine is resolved, and every certificate of it revoked: no place is let in until one is \
+                        installed anew";
+            find("life", what.to_owned(), next);
             found.retain(|other| other.about != "link" && other.about != "certificate");
         }
         Life::Quarantined => {
@@ -37,7 +47,7 @@ pub fn explain(
                 "find out which place goes on, then `muster connector resolve {name}` and install that one anew; with \
                  --keep-current if there is one host only, whose state was restored"
             );
-            find("life", format!("it is quarantined{}", circumstances(life)), next);
+            find("life", format!("it has been quarantined{}", circumstances(life)), next);
         }
         Life::Active => {}
     }
@@ -46,7 +56,8 @@ pub fn explain(
         let (what, next) = not_enrolled(name, token);
         find("link", what, next);
     }
-    if let Some(revoked) = certificates.first().filter(|_| is_shut_out(certificates)) {
+    let is_told = life.state == Life::Quarantined;
+    if let Some(revoked) = certificates.first().filter(|_| is_shut_out(certificates) && !is_told) {
         found.retain(|other| other.about != "link" && other.about != "certificate");
         let by = revoked.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
         let at = revoked.since.map(|at| format!(" at {at}")).unwrap_or_default();
@@ -163,12 +174,16 @@ mod tests {
     fn who_is_not_let_in_is_told_first_and_with_the_way_back() {
         let (link, certificate, web) = (["link what"], ["certificate what"], ["web what"]);
         check(&life("active"), None, &[], &[&link, &certificate, &web]);
-        let disabled = ["life it is disabled since 1970-01-01T00:01:00Z by ann: moves", "connector enable web-1`"];
+        let disabled =
+            ["life it has been disabled since 1970-01-01T00:01:00Z by ann: moves", "connector enable web-1`"];
         check(&life("disabled"), None, &[], &[&disabled, &web]);
-        let removed = ["life it was removed since", "`muster connector add web-1 --reinstall`"];
+        let removed = ["life it has been removed since", "`muster connector add web-1 --reinstall`"];
         check(&life("removed"), None, &[], &[&removed]);
-        let quarantined = ["life it is quarantined", "`muster connector resolve web-1`", "--keep-current"];
+        let quarantined = ["life it has been quarantined", "`muster connector resolve web-1`", "--keep-current"];
         check(&life("quarantined"), None, &[], &[&quarantined, &link, &certificate, &web]);
+        // Once resolved there is one step left, and it is told once.
+        let resolved = ["life its quarantine is resolved", "`muster connector add web-1 --reinstall`"];
+        check(&life("quarantined"), None, &[self::certificate("revoked")], &[&resolved, &web]);
     }
 
     #[test]

@@ -78,6 +78,18 @@ impl ShadowDoc {
         self.updated_at
     }
 
+    /// When the device last said something that stands, to the second; `None` when it said nothing. What others want of
+    /// it does not count.
+    #[must_use]
+    pub fn reported_at(&self) -> Option<Timestamp> {
+        let newest = self.reported_metadata()?.values().filter_map(Metadata::newest).max()?;
+        // A change that is the device's own is known to the millisecond.
+        Some(match Timestamp::from_seconds(newest) {
+            second if second.epoch_seconds() == self.updated_at.epoch_seconds() => self.updated_at,
+            second => second,
+        })
+    }
+
     /// Size of `desired` and `reported` together as compact JSON: what the limit is about.
     #[must_use]
     pub fn state_bytes(&self) -> usize {

@@ -35,6 +35,16 @@ impl Metadata {
         }
     }
 
+    /// When the leaf that was set last was, in epoch seconds; `None` without a leaf.
+    #[must_use]
+    pub fn newest(&self) -> Option<i64> {
+        match self {
+            Self::Leaf(seconds) => Some(*seconds),
+            Self::Array(elements) => elements.iter().filter_map(Self::newest).max(),
+            Self::Object(fields) => fields.values().filter_map(Self::newest).max(),
+        }
+    }
+
     /// Every leaf of `value` was set at `seconds`.
     #[must_use]
     pub fn stamp(value: &Value, seconds: i64) -> Self {

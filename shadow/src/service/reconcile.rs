@@ -95,7 +95,7 @@ fn read(shared: &Shared, batch: &mut Batch<'_>, connector: &Connector, host: &Ho
         reported,
         actions,
         executions: executions.iter().map(|execution| (execution.job_id.clone(), facts(execution))).collect(),
-        synced_at: doc.as_ref().map(ShadowDoc::updated_at),
+        synced_at: doc.as_ref().and_then(ShadowDoc::reported_at),
     })
 }
 

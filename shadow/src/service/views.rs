@@ -73,7 +73,9 @@ pub(super) fn refresh(
     }
     let agent_doc: Option<ShadowDoc> = batch.get(&key::shadow(&connector.name, Some(&agent())))?;
     let components = components(&shared.fleet(), view, why);
-    let work = work(&components);
+    let last_sync = agent_doc.as_ref().and_then(ShadowDoc::reported_at).max(view.synced_at);
+    // Nothing is behind on a host that has never said anything.
+    let work = if last_sync.is_some() { work(&components) } else { WorkStatus::Unknown };
     let work_since = work_since(batch, connector, work)?;
     let fresh = ConnectorView {
         v: VIEW_VERSION,
@@ -86,7 +88,7 @@ pub(super) fn refresh(
         link_since: since,
         work,
         work_since,
-        last_sync: agent_doc.as_ref().map(ShadowDoc::updated_at).max(view.synced_at),
+        last_sync,
         registered_at: connector.registered_at,
         enrolled_at: connector.enrolled.as_ref().map(|enrolled| enrolled.at),
         agent_outdated: agent_outdated(shared.config.agent.as_ref(), &host),

@@ -20,7 +20,7 @@ pub use pattern::Pattern;
 use crate::id::{ComponentName, PoolName, SiteName, ThingName, Version};
 use crate::label::LabelKey;
 use crate::limits::SELECTOR_BYTES_MAX;
-use crate::view::{LinkStatus, WorkStatus};
+use crate::view::{Life, LinkStatus, WorkStatus};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -57,12 +57,21 @@ pub enum Test {
     Os(Vec<Pattern>),
     /// One of its labels; the empty pattern means that it has none with this key.
     Label(LabelKey, Vec<Pattern>),
-    /// Whether it is reached.
-    Status(Vec<LinkStatus>),
+    /// Whether it is reached, and whether it is let in: the words that a listing shows as its status.
+    Status(Vec<Status>),
     /// Whether its components do their work.
     Work(Vec<WorkStatus>),
     /// A component that it reports.
     Component(Vec<ComponentTest>),
+}
+
+/// A word of a connector's status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Status {
+    /// Whether it is reached.
+    Link(LinkStatus),
+    /// What became of it, where that is not the usual.
+    Life(Life),
 }
 
 /// A component, in any version or in one.
@@ -197,7 +206,7 @@ impl Test {
             "site" => patterns(values, optional(SiteName::new)).map(Self::Site),
             "name" => patterns(values, named(ThingName::new)).map(Self::Name),
             "os" => patterns(values, present).map(Self::Os),
-            "status" => one_of(values, &LINKS).map(Self::Status),
+            "status" => one_of(values, &STATUSES).map(Self::Status),
             "work" => one_of(values, &WORKS).map(Self::Work),
             "component" => values.split('|').map(ComponentTest::parse).collect::<Result<_, _>>().map(Self::Component),
             other => match other.strip_prefix("label.") {
@@ -257,12 +266,14 @@ fn one_of<T: Copy>(values: &str, known: &[(&str, T)]) -> Result<Vec<T>, String> 
     values.split('|').map(find).collect()
 }
 
-/// The words for [`LinkStatus`].
-const LINKS: [(&str, LinkStatus); 4] = [
-    ("online", LinkStatus::Online),
-    ("stale", LinkStatus::Stale),
-    ("offline", LinkStatus::Offline),
-    ("never", LinkStatus::Never),
+/// The words for [`Status`].
+const STATUSES: [(&str, Status); 6] = [
+    ("online", Status::Link(LinkStatus::Online)),
+    ("stale", Status::Link(LinkStatus::Stale)),
+    ("offline", Status::Link(LinkStatus::Offline)),
+    ("never", Status::Link(LinkStatus::Never)),
+    ("disabled", Status::Life(Life::Disabled)),
+    ("quarantined", Status::Life(Life::Quarantined)),
 ];
 /// The words for [`WorkStatus`].
 const WORKS: [(&str, WorkStatus); 4] = [
@@ -315,7 +326,7 @@ impl fmt::Display for Test {
             Self::Os(values) => f.write_str("os=").and_then(|()| words(f, values)),
             Self::Label(key, values) => write!(f, "label.{key}=").and_then(|()| words(f, values)),
             Self::Status(values) => {
-                f.write_str("status=").and_then(|()| joined(f, values, "|", |f, v| word(f, v, &LINKS)))
+                f.write_str("status=").and_then(|()| joined(f, values, "|", |f, v| word(f, v, &STATUSES)))
             }
             Self::Work(values) => f.write_str("work=").and_then(|()| joined(f, values, "|", |f, v| word(f, v, &WORKS))),
             Self::Component(values) => {

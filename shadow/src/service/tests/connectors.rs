@@ -19,6 +19,22 @@ fn lists(rig: &mut Rig, selector: &str, expected: &str) {
 }
 
 #[test]
+fn a_host_that_never_spoke_has_no_last_sync_and_its_work_is_unknown() {
+    let mut rig = Rig::new();
+    rig.operator("connector-add", json!({ "name": "a", "pool": "blue" })).unwrap();
+    rig.publish_version("1.0");
+    rig.operator("upgrade", json!({ "component": "web", "version": "1.0", "to": "pool=blue" })).unwrap();
+    rig.offered("upgrade-1");
+    lists(&mut rig, "pool=blue,work=unknown", "a");
+    let shown = rig.operator("connector-show", json!({ "name": "a" })).unwrap();
+    // What is wanted of it is stored, and is no word of the host.
+    assert_eq!(shown["connector"]["components"]["web"]["desired"], "1.0", "{shown}");
+    assert_eq!(shown["connector"]["last_sync"], Value::Null, "{shown}");
+    rig.shadow("a", "agent", &json!({ "state": { "reported": { "os": "Debian 12" } } }));
+    lists(&mut rig, "pool=blue,work=degraded", "a");
+}
+
+#[test]
 fn selectors_filter_listings_and_lasting_intents_ask_for_lasting_facts() {
     let mut rig = Rig::new();
     for name in ["a", "web-1", "web-2"] {

@@ -369,7 +369,7 @@ fn the_life_of_a_connector_is_among_what_is_found() {
     let certificate = rig.enrolled("a", json!({ "name": "a", "renew": true }));
     says(&finding(&mut rig, 0), &["link it enrolled at", "never connected"]);
     rig.operator("connector-disable", json!({ "name": "a", "reason": "moves" })).unwrap();
-    says(&finding(&mut rig, 0), &["life it is disabled since", "by admin: moves", "`muster connector enable a`"]);
+    says(&finding(&mut rig, 0), &["life it has been disabled since", "by admin: moves", "`muster connector enable a`"]);
     rig.operator("connector-enable", json!({ "name": "a" })).unwrap();
     rig.operator("cert-revoke", json!({ "id": certificate, "reason": "stolen" })).unwrap();
     says(&finding(&mut rig, 0), &["certificate its certificate was revoked by admin", "(stolen)", "add a --renew`"]);

@@ -118,7 +118,7 @@ fn any_test() -> impl Strategy<Value = Test> {
         any_patterns(false).prop_map(Test::Name),
         "[a-zA-Z /().*]{1,8}".prop_map(|text| Test::Os(vec![Pattern::new(&text)])),
         ("[a-z][a-z.]{0,4}", any_patterns(true)).prop_map(|(key, v)| Test::Label(LabelKey::new(key).unwrap(), v)),
-        prop::collection::vec(prop::sample::select(LINKS.map(|(_, s)| s).to_vec()), 1..3).prop_map(Test::Status),
+        prop::collection::vec(prop::sample::select(STATUSES.map(|(_, s)| s).to_vec()), 1..3).prop_map(Test::Status),
         prop::collection::vec(prop::sample::select(WORKS.map(|(_, s)| s).to_vec()), 1..3).prop_map(Test::Work),
         prop::collection::vec(any_component(), 1..3).prop_map(Test::Component),
     ]
