@@ -374,6 +374,6 @@ fn the_life_of_a_connector_is_among_what_is_found() {
     rig.operator("cert-revoke", json!({ "id": certificate, "reason": "stolen" })).unwrap();
     says(&finding(&mut rig, 0), &["certificate its certificate was revoked by admin", "(stolen)", "add a --renew`"]);
     rig.operator("connector-remove", json!({ "name": "a" })).unwrap();
-    says(&finding(&mut rig, 0), &["life it was removed since", "`muster connector add a --reinstall`"]);
+    says(&finding(&mut rig, 0), &["life it has been removed since", "`muster connector add a --reinstall`"]);
     says(&finding(&mut rig, 1), &["null"]);
 }
