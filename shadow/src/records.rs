@@ -338,6 +338,12 @@ pub struct Seen {
 pub const LINK_EVENTS_MAX: usize = 20;
 
 impl Seen {
+    /// Whether it came and did not go.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.history.last().is_some_and(|last| last.up)
+    }
+
     /// The link came or went.
     pub fn changed(&mut self, at: Timestamp, up: bool) {
         if up {

@@ -543,6 +543,17 @@ fn links_go_from_never_over_online_to_offline() {
     assert_eq!(link(&mut rig), "stale");
     rig.clock.set(Timestamp::from_seconds(START + 301));
     assert_eq!(link(&mut rig), "offline");
+    // A server that dies sees nobody go; the next one counts from when it begins.
+    assert!(rig.bus.submit(change(3, LinkState::Up)).is_ok());
+    assert_eq!(link(&mut rig), "online");
+    rig.clock.set(Timestamp::from_seconds(START + 10_000));
+    rig.start();
+    assert_eq!(link(&mut rig), "stale");
+    rig.clock.set(Timestamp::from_seconds(START + 10_299));
+    rig.start();
+    assert_eq!(link(&mut rig), "stale", "not anew at each start");
+    rig.clock.set(Timestamp::from_seconds(START + 10_301));
+    assert_eq!(link(&mut rig), "offline");
 }
 
 #[test]

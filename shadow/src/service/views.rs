@@ -44,7 +44,6 @@ impl Link {
             (false, up, _) => (LinkStatus::Online, up.unwrap_or(now), None),
             (true, None, None) => (LinkStatus::Never, connector.registered_at, None),
             (true, up, down) => {
-                // After a restart of the server nobody saw it go: count from when it came.
                 let gone = down.max(up).unwrap_or(now);
                 let offline_at = gone.plus(offline_after);
                 if now >= offline_at {
@@ -74,8 +73,9 @@ pub(super) fn refresh(
     let agent_doc: Option<ShadowDoc> = batch.get(&key::shadow(&connector.name, Some(&agent())))?;
     let components = components(&shared.fleet(), view, why);
     let last_sync = agent_doc.as_ref().and_then(ShadowDoc::reported_at).max(view.synced_at);
-    // Nothing is behind on a host that has never said anything.
-    let work = if last_sync.is_some() { work(&components) } else { WorkStatus::Unknown };
+    // Nothing is behind on a host that never came.
+    let came = status != LinkStatus::Never || last_sync.is_some();
+    let work = if came { work(&components) } else { WorkStatus::Unknown };
     let work_since = work_since(batch, connector, work)?;
     let fresh = ConnectorView {
         v: VIEW_VERSION,

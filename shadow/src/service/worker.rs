@@ -333,7 +333,12 @@ impl Worker {
 
     fn links_of(&mut self, batch: &mut Batch<'_>, thing: &ThingName) -> Result<&mut Link, ServiceError> {
         if !self.links.contains_key(thing) {
-            let seen = batch.get::<Seen>(&key::seen(thing))?.unwrap_or_default();
+            let mut seen = batch.get::<Seen>(&key::seen(thing))?.unwrap_or_default();
+            if seen.is_up() {
+                // The server died meanwhile, and nobody saw it go.
+                seen.changed(batch.now, false);
+                batch.put(&key::seen(thing), &seen)?;
+            }
             let sighting = batch.get::<Sighting>(&key::sighting(thing))?.unwrap_or_default();
             self.shared.suspect(thing, sighting.suspicion.clone());
             self.links.insert(thing.clone(), Link { seen, sighting, ..Link::default() });
