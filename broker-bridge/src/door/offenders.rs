@@ -1,7 +1,7 @@
 //! Which addresses lately sent what no client sends, and how long their next connections wait for it.
 //!
 //! A handshake costs as much as several requests. Who sends garbage, or holds a connection until its time is up, and
-//! comes back at once, would make others pay for it; so each further offence adds a second before the next handshake.
+//! comes back at once, would make others pay for it; so each further offence adds half a second before the next handshake.
 //! Nobody is turned away for the offences of a neighbour behind the same address, and one client of that address who
 //! does everything right makes up for them.
 
@@ -17,11 +17,11 @@ const FREE: u32 = 4;
 /// One offence is forgotten after so long.
 const FORGOTTEN: Duration = Duration::from_secs(10);
 /// What each offence over these adds.
-const STEP: Duration = Duration::from_secs(1);
-/// The longest wait, well below what clients wait for a handshake.
-const WAIT_MAX: Duration = Duration::from_secs(5);
+const STEP: Duration = Duration::from_millis(500);
+/// The longest wait. Clients give up a connection after five seconds or more, handshake and CONNECT included.
+const WAIT_MAX: Duration = Duration::from_secs(2);
 /// No more than this is held against anybody.
-const OFFENCES_MAX: u32 = 12;
+const OFFENCES_MAX: u32 = 10;
 /// Addresses remembered. Past it those that have been forgiven go, and if none has, all: better than to grow.
 const ADDRESSES_MAX: usize = 10_000;
 
@@ -74,20 +74,20 @@ mod tests {
     fn who_goes_on_offending_waits_longer_up_to_a_bound_and_is_forgiven_in_time() {
         let (offenders, now) = (Offenders::default(), Instant::now());
         let [bad, other] = ["192.0.2.1", "192.0.2.2"].map(|text| text.parse::<IpAddr>().unwrap());
-        let waits: Vec<u64> = (0..12)
+        let waits: Vec<u64> = (0..10)
             .map(|_| {
                 offenders.note(bad, now);
-                offenders.wait(bad, now).as_secs()
+                u64::try_from(offenders.wait(bad, now).as_millis()).unwrap()
             })
             .collect();
-        assert_eq!(waits, [0, 0, 0, 0, 1, 2, 3, 4, 5, 5, 5, 5]);
+        assert_eq!(waits, [0, 0, 0, 0, 500, 1000, 1500, 2000, 2000, 2000]);
         assert_eq!(offenders.wait(other, now), Duration::ZERO);
-        let later = |seconds| offenders.wait(bad, now + Duration::from_secs(seconds)).as_secs();
-        assert_eq!([later(0), later(60), later(70), later(80), later(3600)], [5, 2, 1, 0, 0]);
+        let later = |seconds| offenders.wait(bad, now + Duration::from_secs(seconds)).as_millis();
+        assert_eq!([later(0), later(40), later(50), later(60), later(3600)], [2000, 1000, 500, 0, 0]);
         for _ in 0..100 {
             offenders.note(bad, now);
         }
-        assert_eq!(later(80), 0, "no more is held against it");
+        assert_eq!(later(60), 0, "no more is held against it");
     }
 
     #[test]
