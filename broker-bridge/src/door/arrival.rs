@@ -22,7 +22,7 @@ use crate::session::will::BadWill;
 use crate::sessions::NoEntry;
 use muster_bus::Caller;
 use muster_certs::identity::Role;
-use muster_runtime::ids::random_hex;
+use muster_runtime::ids::{random_fraction, random_hex};
 use muster_wire::limits::{CONNECT_BYTES_MAX, CONNECT_DEADLINE, HANDSHAKE_DEADLINE, WRITE_STALL_DEADLINE};
 use muster_wire::policy::ConnectAttributes;
 use std::io;
@@ -38,6 +38,8 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
+/// Over so long the ends of connections are spread on which no CONNECT came in time.
+const CUT_SPREAD: Duration = Duration::from_secs(5);
 /// How long a refused client has to take its refusal and hang up.
 const REFUSAL_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -124,7 +126,9 @@ async fn greet(shared: &Arc<Shared>, stream: TcpStream, peer: IpAddr) -> Option<
         return Some(Arrived::Http(Prefixed::new(Vec::new(), tls)));
     }
     let mut input = Vec::with_capacity(512);
-    let first = match timeout(CONNECT_DEADLINE, first_packet(shared, &mut tls, &mut input, agreed)).await {
+    // Those who came together are not cut together: they would all be back for their handshakes in the same second.
+    let deadline = CONNECT_DEADLINE + CUT_SPREAD.mul_f64(random_fraction());
+    let first = match timeout(deadline, first_packet(shared, &mut tls, &mut input, agreed)).await {
         Ok(Ok(first)) => first,
         Ok(Err(error)) => {
             debug!(%peer, %error, "connection lost before its first packet");
