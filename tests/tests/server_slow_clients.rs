@@ -17,7 +17,7 @@ const CLIENTS: usize = 100;
 /// Longest round trip of a well-behaved client in a hundred. Alone it takes a few milliseconds; here the bad clients
 /// work on the same machine, and other tests too.
 const P99_MAX: Duration = Duration::from_secs(1);
-/// The server gives a handshake 10 s, and then a CONNECT as long; the rest is for a busy machine.
+/// The server gives a handshake 10 s, and then a CONNECT 10 to 15 s, and these are quick; the rest is for a busy machine.
 const CUT_DEADLINE: Duration = Duration::from_secs(25);
 /// The server gives a write that stands still 30 s.
 const DEAF_CUT_DEADLINE: Duration = Duration::from_secs(60);
