@@ -40,7 +40,7 @@ use muster_wire::time::Timestamp;
 use muster_wire::topic::{CertificateTopic, Topic};
 use provisioning::Waiting;
 use serde::{Serialize, de::DeserializeOwned};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
@@ -126,11 +126,13 @@ pub(super) struct FleetWorker {
     shared: Arc<Shared>,
     courses: RefCell<Courses>,
     waiting: RefCell<Waiting>,
+    /// When old tokens were last looked for.
+    tokens_swept: Cell<Option<Timestamp>>,
 }
 
 impl FleetWorker {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, courses: RefCell::default(), waiting: RefCell::default() }
+        Self { shared, courses: RefCell::default(), waiting: RefCell::default(), tokens_swept: Cell::default() }
     }
 
     /// The thread's whole life: it ends when the bus is stopped.
