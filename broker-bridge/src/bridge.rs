@@ -1,7 +1,7 @@
 //! The bridge: what all its listeners and connections share.
 
 use crate::counters::{Budget, Counters, CountersSnapshot};
-use crate::door::crowd::Crowd;
+use crate::crowd::Crowd;
 use crate::door::listener::{BindError, Listener};
 use crate::door::offenders::Offenders;
 use crate::door::recent::Recent;
@@ -16,7 +16,7 @@ use muster_certs::identity::{Fleet, Identity};
 use muster_runtime::clock::Clock;
 use muster_runtime::ids::random_bytes;
 use muster_runtime::tasks::Swarm;
-use muster_wire::id::AccessKeyId;
+use muster_wire::id::{AccessKeyId, ThingName};
 use muster_wire::limits::{
     CONNECTIONS_MAX, HANDSHAKES_MAX, HANDSHAKES_PER_ADDRESS_MAX, HTTP_ANONYMOUS_DEADLINE, HTTP_ANONYMOUS_MAX,
     HTTP_ANONYMOUS_PER_ADDRESS_MAX,
@@ -24,7 +24,7 @@ use muster_wire::limits::{
 use muster_wire::policy::Grants;
 use rustls::ServerConfig;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -161,12 +161,14 @@ pub(crate) struct Shared {
     pub(crate) swarm: Swarm,
     pub(crate) handshakes: Arc<Semaphore>,
     /// Connections before CONNECT; how many there are in all is the business of `handshakes`.
-    pub(crate) newcomers: Arc<Crowd>,
+    pub(crate) newcomers: Arc<Crowd<IpAddr>>,
     pub(crate) offenders: Offenders,
     pub(crate) recent: Recent,
     /// HTTP connections of clients without a usable certificate.
-    pub(crate) anonymous: Arc<Crowd>,
+    pub(crate) anonymous: Arc<Crowd<IpAddr>>,
     pub(crate) anonymous_deadline: Duration,
+    /// Shadow requests over HTTP that are not answered yet, by who asks about which thing.
+    pub(crate) shadow_requests: Arc<Crowd<(Identity, ThingName)>>,
     pub(crate) connections: Arc<Semaphore>,
     /// Tells the sessions of this process from those of another.
     pub(crate) process: u64,
@@ -201,6 +203,7 @@ impl Bridge {
                 waiting: Budget::new(mqtt.sessions_waiting_bytes_max),
                 ..Counters::default()
             }),
+            shadow_requests: Crowd::new(usize::MAX, mqtt.shadow_requests_max),
             mqtt,
             artifacts,
             agent_binary,

@@ -21,6 +21,7 @@
 mod application;
 mod bridge;
 mod counters;
+mod crowd;
 mod door;
 #[cfg(fuzzing)]
 pub mod fuzzing;

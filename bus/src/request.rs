@@ -57,7 +57,8 @@ pub struct Request {
     pub session: u64,
     /// Where the caller wants an answer, if it said so.
     pub response: Option<ResponseTo>,
-    /// The connection has more unanswered requests of the kind than it may: the service refuses this one.
+    /// The connection, or over HTTP the client, has more unanswered requests of the kind than it may: the service refuses
+    /// this one.
     pub is_excess: bool,
     /// Returned with the answer.
     pub tag: Tag,

@@ -414,3 +414,38 @@ fn without_a_server_commands_say_how_to_start_one() {
     // A certificate can be made without a server: it needs only the authority.
     fleet.issue_cert("x", "observer");
 }
+
+#[test]
+fn too_many_shadow_requests_over_http_at_one_time_are_refused_in_the_words_of_aws() {
+    let mut fleet = Fleet::init();
+    fleet.configure("shadow_requests_max", "1");
+    fleet.serve();
+    let t1 = fleet.issue_cert("t1", "connector");
+    let body = r#"{"state":{"reported":{"n":1}},"clientToken":"mine"}"#;
+    let head = "POST /things/t1/shadow HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: ";
+    let request = format!("{head}{}\r\n\r\n{body}", body.len());
+    let (mut updates, mut refused) = (0, None);
+    while refused.is_none() && updates < 2000 {
+        let connect = |_| Raw::connect(fleet.address(), &t1, &[b"http/1.1"]).expect("the door is open");
+        let mut connections: Vec<Raw> = (0..16).map(connect).collect();
+        for connection in &mut connections {
+            connection.send(request.as_bytes()).expect("the server reads");
+        }
+        for mut connection in connections {
+            let answer = String::from_utf8(connection.hear_all(Duration::from_secs(40)).bytes).expect("text");
+            match answer.get(9..12) {
+                Some("200") => updates += 1,
+                Some("429") => refused = Some(answer),
+                _ => panic!("neither done nor refused: {answer:?}"),
+            }
+        }
+    }
+    let refused = refused.expect("sixteen at one time, of which one may wait");
+    let (head, document) = refused.split_once("\r\n\r\n").expect("a head and a body");
+    assert!(head.contains("x-amzn-errortype: ThrottlingException"), "{head}");
+    let document: serde_json::Value = serde_json::from_str(document).expect("a document");
+    assert_eq!((&document["code"], &document["clientToken"]), (&json!(429), &json!("mine")), "{document}");
+    assert!(document["message"].is_string() && document["timestamp"].is_u64(), "{document}");
+    let now = https(fleet.address(), &t1, "GET", "/things/t1/shadow", b"").expect("an answer").json();
+    assert_eq!(now["version"], updates, "who was refused changed nothing");
+}

@@ -3,12 +3,12 @@
 //! A task is as large as the largest thing it ever waits for, so everything before the session is a future of its own
 //! that is freed when it is over.
 
-use super::crowd::Place;
 use super::prefixed::Prefixed;
 use super::protocol::Protocol;
 use super::visitor::{Unknown, identify};
 use crate::bridge::Shared;
 use crate::counters::count;
+use crate::crowd::Place;
 use crate::http;
 use crate::policy::Decision;
 use crate::policy::named::{self, may_connect};
@@ -54,7 +54,7 @@ pub(crate) struct Permits {
 /// A newcomer's share: of all newcomers and of those of its address.
 pub(crate) struct Handshake {
     pub(crate) _of_all: OwnedSemaphorePermit,
-    pub(crate) _of_address: Place,
+    pub(crate) _of_address: Place<IpAddr>,
 }
 
 type Tls = TlsStream<TcpStream>;

@@ -3,6 +3,7 @@
 use super::arrival::{self, Handshake};
 use crate::bridge::Shared;
 use crate::counters::count;
+use crate::crowd::source;
 use muster_wire::limits::SHUTDOWN_GRACE;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -109,7 +110,7 @@ impl Listener {
                 }
             };
             count(&shared.counters.accepted);
-            let Some(of_address) = shared.newcomers.enter(peer.ip()) else {
+            let Some(of_address) = shared.newcomers.enter(source(peer.ip())) else {
                 turned_away.one_more(&shared, peer.ip(), "too many connections of this address before CONNECT");
                 continue;
             };

@@ -1,7 +1,6 @@
 //! From a TCP connection to a session or an HTTP connection.
 
 pub(crate) mod arrival;
-pub(crate) mod crowd;
 pub(crate) mod listener;
 pub(crate) mod offenders;
 pub(crate) mod prefixed;

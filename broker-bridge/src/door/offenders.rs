@@ -5,7 +5,7 @@
 //! Nobody is turned away for the offences of a neighbour behind the same address, and one client of that address who
 //! does everything right makes up for them.
 
-use super::crowd::source;
+use crate::crowd::source;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};

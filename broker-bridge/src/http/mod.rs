@@ -28,6 +28,7 @@ mod upload;
 mod websocket;
 
 use crate::bridge::Shared;
+use crate::crowd::source;
 use crate::door::arrival::Handshake;
 use crate::door::prefixed::Prefixed;
 use crate::door::visitor::{Unknown, identify};
@@ -88,7 +89,7 @@ pub(crate) async fn serve(
         }
         return;
     }
-    let Some(place) = shared.anonymous.enter(peer) else {
+    let Some(place) = shared.anonymous.enter(source(peer)) else {
         return anonymous::turn_away(&shared, stream, peer).await;
     };
     drop(handshake);

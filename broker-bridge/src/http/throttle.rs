@@ -1,6 +1,6 @@
 //! How often a source address may fail to enrol: a bucket of attempts for each, filled slowly.
 
-use crate::door::crowd::source;
+use crate::crowd::source;
 use muster_runtime::clock::Clock;
 use muster_wire::time::Timestamp;
 use std::collections::HashMap;

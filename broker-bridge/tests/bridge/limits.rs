@@ -10,6 +10,7 @@ use muster_wire::limits::{
     OUTBOX_MESSAGES_MAX, PAYLOAD_BYTES_MAX, REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX, SHADOW_REQUESTS_IN_FLIGHT_MAX,
 };
 use rumqttc::{Packet, QoS, SubscribeFilter, SubscribeReasonCode};
+use rustls::ClientConfig;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -116,6 +117,42 @@ async fn shadow_requests_past_the_limit_are_marked_until_one_is_answered() {
         tls.write_all(&get).await.unwrap();
         assert_eq!(stage.service.request().await.is_excess, is_excess);
     }
+}
+
+#[tokio::test]
+async fn shadow_requests_over_http_are_counted_for_who_asks_about_a_thing() {
+    let settings = MqttSettings { shadow_requests_max: 2, ..MqttSettings::default() };
+    let mut stage = Stage::with_settings(settings).await;
+    let device = stage.config(Role::Connector, "t1", &[b"http/1.1"]);
+    let reader = stage.config(Role::Observer, "o1", &[b"http/1.1"]);
+    let ask = async |stage: &mut Stage, config: &Arc<ClientConfig>, thing: &str| {
+        let mut tls = stage.tls(config.clone()).await.unwrap();
+        let request = format!("GET /things/{thing}/shadow HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        tls.write_all(request.as_bytes()).await.unwrap();
+        let asked = stage.service.request().await;
+        (tls, asked)
+    };
+    let mut kept = Vec::new();
+    for (config, thing, is_excess) in [
+        (&device, "t1", false),
+        (&device, "t1", false),
+        (&device, "t1", true),
+        (&reader, "t1", false),
+        (&reader, "t2", false),
+        (&reader, "t1", false),
+        (&reader, "t1", true),
+    ] {
+        kept.push(ask(&mut stage, config, thing).await);
+        assert_eq!(kept.last().unwrap().1.is_excess, is_excess, "{thing}");
+    }
+    // Who hangs up has asked all the same.
+    let (mut first, asked) = kept.remove(0);
+    first.shutdown().await.unwrap();
+    // The server hangs up too, without a word.
+    let _ = in_time(first.read_to_end(&mut Vec::new())).await;
+    assert!(ask(&mut stage, &device, "t1").await.1.is_excess);
+    settle(&asked, Answer::settled());
+    assert!(!ask(&mut stage, &device, "t1").await.1.is_excess, "the answer made room");
 }
 
 #[tokio::test]

@@ -98,8 +98,8 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         name: "shadow_requests_max",
-        help: "Shadow requests of one connection about one thing that are not answered yet, 1 to 100. More are refused\n\
-               with code 429, except that 100 only slow the reading down.",
+        help: "Shadow requests of one connection, or over HTTP of one client, about one thing that are not answered yet,\n\
+               1 to 100. More are refused with code 429, except that 100 only slow the reading of MQTT down.",
         default: "10",
     },
     Key {

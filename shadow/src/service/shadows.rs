@@ -108,7 +108,7 @@ pub(super) fn handle(
 }
 
 /// AWS does not say in which words.
-const TOO_MANY: &str = "Too many requests of the connection are not answered yet; wait for an answer";
+const TOO_MANY: &str = "Too many requests of this client about the thing are not answered yet; wait for an answer";
 
 /// The named shadows of a thing that exist, in the order of their names.
 pub(super) fn names(batch: &mut Batch<'_>, thing: &ThingName) -> Result<Vec<ShadowName>, ServiceError> {

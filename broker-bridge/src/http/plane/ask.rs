@@ -2,9 +2,12 @@
 
 use super::fault::{Fault, Kind};
 use crate::bridge::Shared;
+use crate::crowd::Place;
 use bytes::Bytes;
 use muster_bus::{Answer, Caller, Connection, Inbound, Outcome, Request, Requests, Stopped, Submitted, Tag};
-use muster_wire::topic::Topic;
+use muster_certs::identity::Identity;
+use muster_wire::id::ThingName;
+use muster_wire::topic::{ShadowTopic, Topic};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -26,12 +29,21 @@ pub(super) enum Hears {
 /// The one who asked.
 struct Asker {
     hears: Hears,
-    reply: Mutex<Option<oneshot::Sender<Answer>>>,
+    waits: Mutex<Option<Waits>>,
+}
+
+/// What is over with the answer.
+struct Waits {
+    reply: oneshot::Sender<Answer>,
+    /// Kept until the service is done, whether the client waits for it or has hung up.
+    place: Option<Place<(Identity, ThingName)>>,
 }
 
 impl Connection for Asker {
     fn answer(&self, _tag: Tag, answer: Answer) {
-        if let Some(reply) = self.reply.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(Waits { reply, place }) = self.waits.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            // Who has its answer may ask the next at once.
+            drop(place);
             // The client may have hung up.
             let _ = reply.send(answer);
         }
@@ -42,7 +54,8 @@ impl Connection for Asker {
     }
 }
 
-/// Asks the service of a thing.
+/// Asks the service of a thing. An HTTP connection carries one request at a time, so what over MQTT is counted for a
+/// connection, shadow requests about one thing without an answer, is counted here for who asks, over all its connections.
 pub(super) async fn ask(
     shared: &Shared,
     caller: Arc<Caller>,
@@ -51,9 +64,17 @@ pub(super) async fn ask(
     hears: Hears,
 ) -> Result<Answer, Fault> {
     let (reply, answer) = oneshot::channel();
-    let connection = Arc::new(Asker { hears, reply: Mutex::new(Some(reply)) });
+    let (place, is_excess) = match &topic {
+        Topic::Shadow { thing, verb: ShadowTopic::Request(_), .. } => {
+            let place = shared.shadow_requests.enter((caller.identity.clone(), thing.clone()));
+            let is_excess = place.is_none();
+            (place, is_excess)
+        }
+        _ => (None, false),
+    };
+    let connection = Arc::new(Asker { hears, waits: Mutex::new(Some(Waits { reply, place })) });
     let session = shared.next_session();
-    let request = Request { topic, payload, caller, session, response: None, is_excess: false, tag: 0, connection };
+    let request = Request { topic, payload, caller, session, response: None, is_excess, tag: 0, connection };
     submit(shared, Inbound::Request(request)).await?;
     let answer = wait(answer).await?;
     match answer.outcome {

@@ -1,59 +1,61 @@
-//! How many of one address are there at the same time, so that one address does not use up what is for all.
+//! How many of one kind are there at the same time, so that one of them (an address, a client) does not use up what is
+//! for all.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Those who are there, by address.
-pub(crate) struct Crowd {
+/// Those who are there, by whom they belong to.
+pub(crate) struct Crowd<K: Eq + Hash> {
     max: usize,
-    per_address_max: usize,
-    present: Mutex<Present>,
+    each_max: usize,
+    present: Mutex<Present<K>>,
 }
 
-#[derive(Default)]
-struct Present {
+struct Present<K> {
     all: usize,
-    by_address: HashMap<IpAddr, usize>,
+    by_key: HashMap<K, usize>,
 }
 
 /// A place in a crowd; dropping it leaves.
-pub(crate) struct Place {
-    crowd: Arc<Crowd>,
-    source: IpAddr,
+pub(crate) struct Place<K: Eq + Hash> {
+    crowd: Arc<Crowd<K>>,
+    key: K,
 }
 
-impl Crowd {
-    pub(crate) fn new(max: usize, per_address_max: usize) -> Arc<Self> {
-        Arc::new(Self { max, per_address_max, present: Mutex::default() })
+impl<K: Eq + Hash + Clone> Crowd<K> {
+    pub(crate) fn new(max: usize, each_max: usize) -> Arc<Self> {
+        Arc::new(Self { max, each_max, present: Mutex::new(Present { all: 0, by_key: HashMap::new() }) })
     }
 
-    /// A place, unless all are taken or the address has its share.
-    pub(crate) fn enter(self: &Arc<Self>, peer: IpAddr) -> Option<Place> {
-        let source = source(peer);
+    /// A place, unless all are taken or `key` has its share.
+    pub(crate) fn enter(self: &Arc<Self>, key: K) -> Option<Place<K>> {
         let mut present = self.lock();
-        let here = present.by_address.get(&source).copied().unwrap_or(0);
-        if present.all >= self.max || here >= self.per_address_max {
+        let here = present.by_key.get(&key).copied().unwrap_or(0);
+        if present.all >= self.max || here >= self.each_max {
             return None;
         }
         present.all += 1;
-        present.by_address.insert(source, here + 1);
-        Some(Place { crowd: self.clone(), source })
+        present.by_key.insert(key.clone(), here + 1);
+        Some(Place { crowd: self.clone(), key })
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, Present> {
+impl<K: Eq + Hash> Crowd<K> {
+    fn lock(&self) -> MutexGuard<'_, Present<K>> {
         self.present.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Place {
+impl<K: Eq + Hash> Drop for Place<K> {
     fn drop(&mut self) {
         let mut present = self.crowd.lock();
         present.all -= 1;
-        match present.by_address.get_mut(&self.source) {
+        match present.by_key.get_mut(&self.key) {
             Some(here) if *here > 1 => *here -= 1,
             _ => {
-                present.by_address.remove(&self.source);
+                present.by_key.remove(&self.key);
             }
         }
     }
@@ -76,7 +78,7 @@ mod tests {
     fn an_address_has_its_share_and_all_have_a_bound() {
         let crowd = Crowd::new(3, 2);
         let [one, neighbour, other, third] =
-            ["2001:db8::1", "2001:db8::2", "192.0.2.1", "192.0.2.2"].map(|text| text.parse().unwrap());
+            ["2001:db8::1", "2001:db8::2", "192.0.2.1", "192.0.2.2"].map(|text| source(text.parse().unwrap()));
         let first = crowd.enter(one).unwrap();
         let second = crowd.enter(neighbour).unwrap();
         assert!(crowd.enter(one).is_none(), "a /64 is one address");
@@ -86,6 +88,6 @@ mod tests {
         let _third = crowd.enter(third).unwrap();
         drop(second);
         let present = crowd.lock();
-        assert_eq!((present.all, present.by_address.len()), (2, 2), "who left is forgotten");
+        assert_eq!((present.all, present.by_key.len()), (2, 2), "who left is forgotten");
     }
 }
