@@ -8,18 +8,22 @@
 use super::end::End;
 use super::frame::Frame;
 use super::packet::{Said, Version};
+use super::properties::{Place, after_properties, after_text, blame};
 use super::will::Will;
 use crate::settings::MqttSettings;
 use bytes::Bytes;
 use mqtt_protocol_core::mqtt::packet::{
-    AssignedClientIdentifier, MaximumPacketSize, MaximumQos, Properties, PropertiesParse, Property, Qos as MqttQos,
-    ReceiveMaximum, RetainAvailable, ServerKeepAlive, SessionExpiryInterval, SharedSubscriptionAvailable,
-    SubscriptionIdentifierAvailable, TopicAliasMaximum, WildcardSubscriptionAvailable, v3_1_1, v5_0,
+    AssignedClientIdentifier, MaximumPacketSize, MaximumQos, Property, Qos as MqttQos, ReceiveMaximum, RetainAvailable,
+    ServerKeepAlive, SessionExpiryInterval, SharedSubscriptionAvailable, SubscriptionIdentifierAvailable,
+    TopicAliasMaximum, WildcardSubscriptionAvailable, v3_1_1, v5_0,
 };
 use mqtt_protocol_core::mqtt::result_code::{ConnectReasonCode, ConnectReturnCode, MqttError};
 use muster_bus::Qos;
 use muster_wire::limits::{PACKET_BYTES_MAX, TOPIC_ALIASES_MAX};
 use std::time::Duration;
+
+/// The flag of CONNECT that says that a will follows.
+const WILL: u8 = 0x04;
 
 /// A CONNECT that broke no rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,7 +63,8 @@ pub(crate) struct Refused {
 pub(crate) enum Why {
     /// Not a CONNECT, or not readable as one.
     Malformed,
-    /// A property has a value that cannot be, such as room for no message at all.
+    /// A property has a value that cannot be, such as room for no message at all, stands there twice, or lacks its other
+    /// half.
     Protocol,
     /// A version of MQTT that is not spoken here.
     Version,
@@ -136,7 +141,7 @@ pub(crate) fn read(frame: Frame<'_>, settings: &MqttSettings) -> Result<Connect,
         _ => return Err(silent),
     };
     check_flags(version, frame.body[7])?;
-    let refused = |error| Refused::new(version, unreadable(version, frame.body, error));
+    let refused = |error| Refused::new(version, unreadable(frame.body, error));
     match version {
         Version::V3 => {
             let (packet, read) = v3_1_1::Connect::parse(frame.body).map_err(refused)?;
@@ -199,6 +204,9 @@ pub(crate) fn read(frame: Frame<'_>, settings: &MqttSettings) -> Result<Connect,
                     }
                     Property::TopicAliasMaximum(max) => connect.aliases_max = max.val().min(TOPIC_ALIASES_MAX),
                     Property::AuthenticationMethod(_) => return Err(Refused::new(version, Why::Authentication)),
+                    Property::AuthenticationData(_) if !names_method(packet.props()) => {
+                        return Err(Refused::new(version, Why::Protocol));
+                    }
                     _ => {}
                 }
             }
@@ -207,20 +215,21 @@ pub(crate) fn read(frame: Frame<'_>, settings: &MqttSettings) -> Result<Connect,
     }
 }
 
-/// Why the parser refused it. It says the same of a value that cannot be and of a property that has no place in CONNECT;
-/// for the standard only the first is a protocol error.
-fn unreadable(version: Version, body: &[u8], error: MqttError) -> Why {
+/// Why the parser refused it. To MQTT 3.1.1 nothing is said of either.
+fn unreadable(body: &[u8], error: MqttError) -> Why {
     // After the name of the protocol, its version, the flags and the keep-alive.
-    let properties = || body.get(10..).map(Properties::parse);
-    match error {
+    let properties = body.get(10..);
+    // After the client id.
+    let of_will = properties.and_then(after_properties).and_then(after_text);
+    match blame(blame(error, Place::Connect, properties), Place::Will, of_will.filter(|_| body[7] & WILL != 0)) {
         MqttError::ClientIdentifierNotValid => Why::ClientId,
-        MqttError::ProtocolError
-            if version == Version::V5 && matches!(properties(), Some(Err(MqttError::ProtocolError))) =>
-        {
-            Why::Protocol
-        }
+        MqttError::ProtocolError => Why::Protocol,
         _ => Why::Malformed,
     }
+}
+
+fn names_method(properties: &[Property]) -> bool {
+    properties.iter().any(|property| matches!(property, Property::AuthenticationMethod(_)))
 }
 
 fn will(topic: &str, payload: Option<&[u8]>, qos: MqttQos, retain: bool, said: Said) -> Box<Will> {
@@ -238,7 +247,7 @@ fn will(topic: &str, payload: Option<&[u8]>, qos: MqttQos, retain: bool, said: S
 
 /// Reserved bit, and the will's bits without a will, which the parser lets pass.
 fn check_flags(version: Version, flags: u8) -> Result<(), Refused> {
-    let (will, will_qos, will_retain) = (flags & 0x04 != 0, flags >> 3 & 3, flags & 0x20 != 0);
+    let (will, will_qos, will_retain) = (flags & WILL != 0, flags >> 3 & 3, flags & 0x20 != 0);
     if flags & 1 != 0 || will_qos == 3 || (!will && (will_qos != 0 || will_retain)) {
         return Err(Refused::new(version, Why::Malformed));
     }
@@ -366,9 +375,6 @@ mod tests {
         assert_eq!(reads(&packet(4, 0x0a, 60, &[], b"c")), Err(Why::Malformed), "will QoS without a will");
         assert_eq!(reads(&packet(5, 0x14, 60, &[], b"c")), Err(Why::WillQos));
         assert_eq!(reads(&packet(5, 2, 60, &[0x15, 0, 1, b'x'], b"c")), Err(Why::Authentication));
-        assert_eq!(reads(&packet(5, 2, 60, &[0x23, 0, 1], b"c")), Err(Why::Malformed), "a PUBLISH property");
-        assert_eq!(reads(&packet(5, 2, 60, &[0x21, 0, 0], b"c")), Err(Why::Protocol), "no room for a message");
-        assert_eq!(reads(&packet(5, 2, 60, &[0x27, 0, 0, 0, 0], b"c")), Err(Why::Protocol), "no room for a packet");
         assert_eq!(reads(&packet(3, 2, 60, &[], b"c")), Err(Why::Version));
         assert_eq!(reads(&packet(6, 2, 60, &[], b"c")), Err(Why::Version));
         assert_eq!(reads(b"\0\x06MQIsdp\x03\x02\0\x3c\0\x01c"), Err(Why::Version));
@@ -376,6 +382,41 @@ mod tests {
         let mut long = packet(4, 2, 60, &[], b"c");
         long.push(0);
         assert_eq!(reads(&long), Err(Why::Malformed), "bytes after the end");
+    }
+
+    #[test]
+    fn properties_that_cannot_be_break_the_protocol_and_foreign_ones_make_a_malformed_packet() {
+        let properties = |properties: &[u8]| reads(&packet(5, 2, 60, properties, b"c")).err();
+        for (bytes, why, what) in [
+            (&[0x21, 0, 7, 0x21, 0, 7][..], Why::Protocol, "Receive Maximum twice"),
+            (&[0x11, 0, 0, 0, 9, 0x11, 0, 0, 0, 9], Why::Protocol, "Session Expiry Interval twice"),
+            (&[0x15, 0, 1, b'x', 0x15, 0, 1, b'x'], Why::Protocol, "Authentication Method twice"),
+            (&[0x21, 0, 0], Why::Protocol, "Receive Maximum 0: no room for a message"),
+            (&[0x27, 0, 0, 0, 0], Why::Protocol, "Maximum Packet Size 0"),
+            (&[0x17, 2], Why::Protocol, "Request Problem Information 2"),
+            (&[0x16, 0, 1, b'x'], Why::Protocol, "Authentication Data without a method"),
+            (&[0x16, 0, 1, b'x', 0x15, 0, 1, b'x'], Why::Authentication, "a method that is not known here"),
+            (&[0x23, 0, 1], Why::Malformed, "Topic Alias, of PUBLISH"),
+            (&[0x18, 0, 0, 0, 9], Why::Malformed, "Will Delay Interval, of a will"),
+            (&[0x21, 0, 7, 0x21, 0, 7, 0x24, 1], Why::Malformed, "Maximum QoS, of CONNACK"),
+            (&[0x7f], Why::Malformed, "of no packet"),
+            (&[0x21, 0], Why::Malformed, "half of one"),
+        ] {
+            assert_eq!(properties(bytes), Some(why), "{what}");
+        }
+        assert_eq!(properties(&[0x26, 0, 1, b'k', 0, 1, b'v', 0x26, 0, 1, b'k', 0, 1, b'v']), None, "user properties");
+        let will = |properties: &[u8]| {
+            let mut body = packet(5, 0x06, 60, &[], b"c");
+            body.push(properties.len() as u8);
+            body.extend_from_slice(properties);
+            body.extend_from_slice(b"\0\x05app/x\0\0");
+            reads(&body).err()
+        };
+        assert_eq!(will(&[0x18, 0, 0, 0, 9, 0x01, 1]), None);
+        assert_eq!(will(&[0x18, 0, 0, 0, 9, 0x18, 0, 0, 0, 9]), Some(Why::Protocol), "Will Delay Interval twice");
+        assert_eq!(will(&[0x01, 2]), Some(Why::Protocol), "Payload Format Indicator 2");
+        assert_eq!(will(&[0x23, 0, 1]), Some(Why::Malformed), "Topic Alias, of PUBLISH alone");
+        assert_eq!(will(&[0x21, 0, 7]), Some(Why::Malformed), "Receive Maximum, of CONNECT");
     }
 
     #[test]

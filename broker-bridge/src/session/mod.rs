@@ -18,5 +18,6 @@ pub(crate) mod observer;
 pub(crate) mod outbox;
 pub(crate) mod pace;
 pub(crate) mod packet;
+mod properties;
 mod requests;
 pub(crate) mod will;

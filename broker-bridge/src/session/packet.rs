@@ -6,6 +6,7 @@
 use super::end::{End, Violation};
 use super::frame::Frame;
 use super::link::Granted;
+use super::properties::{Place, after_text, all_belong, blame};
 use bytes::Bytes;
 use mqtt_protocol_core::mqtt::packet::{
     Properties as Properties5, PropertiesParse, Property, Qos as MqttQos, RetainHandling, SubEntry, v3_1_1, v5_0,
@@ -166,7 +167,8 @@ fn publish(version: Version, flags: u8, body: &[u8]) -> Result<Publish, End> {
             (packet.topic_name().into(), copy(packet.payload().as_slice())?, packet.qos(), packet_id, Said::default())
         }
         Version::V5 => {
-            let (packet, _) = v5_0::Publish::parse(flags, shared).map_err(broken)?;
+            let unreadable = |error| broken(blame(error, Place::Publish, properties_of_publish(flags, body)));
+            let (packet, _) = v5_0::Publish::parse(flags, shared).map_err(unreadable)?;
             let packet_id = packet.packet_id();
             let said = Said::new(packet.props())?;
             (packet.topic_name().into(), copy(packet.payload().as_slice())?, packet.qos(), packet_id, said)
@@ -178,6 +180,11 @@ fn publish(version: Version, flags: u8, body: &[u8]) -> Result<Publish, End> {
         _ => return Err(violation(Code::ProtocolError, "packet id 0")),
     };
     Ok(Publish { topic, payload, packet_id, retain: flags & 1 == 1, said })
+}
+
+/// After the topic, and the packet id that QoS 1 has.
+fn properties_of_publish(flags: u8, body: &[u8]) -> Option<&[u8]> {
+    after_text(body)?.get(if flags & 0b0110 == 0 { 0 } else { 2 }..)
 }
 
 fn copy(payload: &[u8]) -> Result<Bytes, End> {
@@ -194,14 +201,16 @@ fn acknowledged(version: Version, body: &[u8]) -> Result<u16, End> {
             whole(read, body).map(|()| packet.packet_id())
         }
         Version::V5 => {
-            let (packet, read) = v5_0::Puback::parse(body).map_err(broken)?;
+            // After the packet id and the reason.
+            let unreadable = |error| broken(blame(error, Place::Acknowledgement, body.get(3..)));
+            let (packet, read) = v5_0::Puback::parse(body).map_err(unreadable)?;
             whole(read, body).map(|()| packet.packet_id())
         }
     }
 }
 
 fn subscribe(version: Version, body: &[u8]) -> Result<Incoming, End> {
-    let (body, properties) = filters_alone(version, body)?;
+    let (body, properties) = filters_alone(version, body, Place::Subscribe)?;
     if properties.iter().any(|prop| matches!(prop, Property::SubscriptionIdentifier(_))) {
         return Err(violation(Code::SubscriptionIdentifiersNotSupported, "subscription id"));
     }
@@ -217,15 +226,14 @@ fn subscribe(version: Version, body: &[u8]) -> Result<Incoming, End> {
 
 /// A SUBSCRIBE or UNSUBSCRIBE without its properties: what MQTT 3.1.1 has. The parser of MQTT 5 would end the connection
 /// for the name of a group that cannot be, where every other bad filter is answered.
-fn filters_alone(version: Version, body: &[u8]) -> Result<(Cow<'_, [u8]>, Properties5), End> {
+fn filters_alone(version: Version, body: &[u8], place: Place) -> Result<(Cow<'_, [u8]>, Properties5), End> {
     if version == Version::V3 {
         return Ok((body.into(), Properties5::new()));
     }
     let (id, rest) = body.split_at_checked(2).ok_or_else(|| violation(Code::MalformedPacket, "packet id"))?;
     let (properties, read) = Properties5::parse(rest).map_err(broken)?;
-    let fits = |prop: &Property| matches!(prop, Property::SubscriptionIdentifier(_) | Property::UserProperty(_));
-    if !properties.iter().all(fits) {
-        return Err(violation(Code::ProtocolError, "property"));
+    if !all_belong(&properties, place) {
+        return Err(violation(Code::MalformedPacket, "property"));
     }
     Ok(([id, &rest[read..]].concat().into(), properties))
 }
@@ -246,10 +254,7 @@ fn wish(entry: &SubEntry) -> Wish {
 }
 
 fn unsubscribe(version: Version, body: &[u8]) -> Result<Incoming, End> {
-    let (body, properties) = filters_alone(version, body)?;
-    if properties.iter().any(|prop| matches!(prop, Property::SubscriptionIdentifier(_))) {
-        return Err(violation(Code::ProtocolError, "subscription id"));
-    }
+    let (body, _) = filters_alone(version, body, Place::Unsubscribe)?;
     let (packet, read) = v3_1_1::Unsubscribe::parse(&body).map_err(broken)?;
     whole(read, &body)?;
     if packet.entries().is_empty() {
@@ -263,7 +268,9 @@ fn goodbye(version: Version, body: &[u8]) -> Result<Incoming, End> {
     if version == Version::V3 {
         return whole(0, body).map(|()| Incoming::Goodbye { with_will: false, session_expiry: None });
     }
-    let (packet, read) = v5_0::Disconnect::parse(body).map_err(broken)?;
+    // After the reason.
+    let unreadable = |error| broken(blame(error, Place::Disconnect, body.get(1..)));
+    let (packet, read) = v5_0::Disconnect::parse(body).map_err(unreadable)?;
     whole(read, body)?;
     let session_expiry = packet.props().as_ref().and_then(|props| {
         props.iter().find_map(|prop| match prop {
@@ -318,8 +325,16 @@ mod tests {
         refused(V5, 0x30, b"\0\x01t\x04\x08\0\x01+", 0x82); // wildcard in a response topic
         refused(V5, 0x30, b"\0\x01t\x02\x0b\x01", 0x82); // subscription id
         refused(V5, 0x82, b"\0\x01\x02\x0b\x01\0\x01t\0", 0xa1); // subscription id
-        refused(V5, 0x82, b"\0\x01\x02\x01\x01\0\x01t\0", 0x82); // a property of PUBLISH
-        refused(V5, 0xa2, b"\0\x01\x02\x0b\x01\0\x01t", 0x82); // subscription id
+        refused(V5, 0x82, b"\0\x01\x02\x01\x01\0\x01t\0", 0x81); // a property of PUBLISH
+        refused(V5, 0xa2, b"\0\x01\x02\x0b\x01\0\x01t", 0x81); // subscription id
+        refused(V5, 0x30, b"\0\x01t\x03\x21\0\x07", 0x81); // Receive Maximum, of CONNECT
+        refused(V5, 0x32, b"\0\x01t\0\x01\x05\x18\0\0\0\x09", 0x81); // Will Delay Interval, of a will
+        refused(V5, 0x32, b"\0\x01t\0\x01\x04\x01\x01\x01\x01", 0x82); // Payload Format Indicator twice
+        refused(V5, 0x30, b"\0\x01t\x02\x01\x02", 0x82); // Payload Format Indicator 2
+        refused(V5, 0x40, b"\0\x01\0\x02\x01\x01", 0x81); // PUBACK with a property of PUBLISH
+        refused(V5, 0x40, b"\0\x01\0\x08\x1f\0\x01x\x1f\0\x01x", 0x82); // Reason String twice
+        refused(V5, 0xe0, b"\0\x02\x01\x01", 0x81); // DISCONNECT with a property of PUBLISH
+        refused(V5, 0xe0, b"\0\x0a\x11\0\0\0\x01\x11\0\0\0\x01", 0x82); // Session Expiry Interval twice
         refused(V5, 0x82, b"\0\x01\x09\0\x01t\0", 0x81); // properties longer than the packet
         refused(V3, 0x80, b"\0\x01\0\x01t\0", 0x81); // flags of SUBSCRIBE
         refused(V3, 0x82, b"\0\x01", 0x82); // no filter
