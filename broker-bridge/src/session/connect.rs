@@ -20,10 +20,13 @@ use mqtt_protocol_core::mqtt::packet::{
 use mqtt_protocol_core::mqtt::result_code::{ConnectReasonCode, ConnectReturnCode, MqttError};
 use muster_bus::Qos;
 use muster_wire::limits::{PACKET_BYTES_MAX, TOPIC_ALIASES_MAX};
+use std::borrow::Cow;
 use std::time::Duration;
 
-/// The flag of CONNECT that says that a will follows.
+/// The flags of CONNECT that say what follows.
 const WILL: u8 = 0x04;
+const PASSWORD: u8 = 0x40;
+const USER_NAME: u8 = 0x80;
 
 /// A CONNECT that broke no rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,7 +149,7 @@ pub(crate) fn read(frame: Frame<'_>, settings: &MqttSettings) -> Result<Connect,
         Version::V3 => {
             let (packet, read) = v3_1_1::Connect::parse(frame.body).map_err(refused)?;
             let client_id = client_id(version, packet.client_id(), packet.clean_session(), settings)?;
-            whole(version, read, frame)?;
+            whole(version, read, frame.body)?;
             let will = packet.will_topic().map(|topic| {
                 will(topic, packet.will_payload(), packet.will_qos(), packet.will_retain(), Said::default())
             });
@@ -165,9 +168,10 @@ pub(crate) fn read(frame: Frame<'_>, settings: &MqttSettings) -> Result<Connect,
             })
         }
         Version::V5 => {
-            let (packet, read) = v5_0::Connect::parse(frame.body).map_err(refused)?;
+            let body = with_user_name(frame.body);
+            let (packet, read) = v5_0::Connect::parse(&body).map_err(refused)?;
             let client_id = client_id(version, packet.client_id(), true, settings)?;
-            whole(version, read, frame)?;
+            whole(version, read, &body)?;
             let malformed = |_: End| Refused::new(version, Why::Malformed);
             let will = match packet.will_topic() {
                 Some(topic) => {
@@ -228,6 +232,21 @@ fn unreadable(body: &[u8], error: MqttError) -> Why {
     }
 }
 
+/// MQTT 5 allows a password without a user name; the parser does not. Neither counts here, so it gets an empty one. What
+/// is not readable is left as it is: the parser says what is wrong with it.
+fn with_user_name(body: &[u8]) -> Cow<'_, [u8]> {
+    if body[7] & (USER_NAME | PASSWORD) != PASSWORD {
+        return body.into();
+    }
+    let after_will = |rest| after_text(after_text(after_properties(rest)?)?);
+    let after_id = body.get(10..).and_then(after_properties).and_then(after_text);
+    let password = after_id.and_then(|rest| if body[7] & WILL == 0 { Some(rest) } else { after_will(rest) });
+    let Some(password) = password else { return body.into() };
+    let mut named = [&body[..body.len() - password.len()], b"\0\0", password].concat();
+    named[7] |= USER_NAME;
+    named.into()
+}
+
 fn names_method(properties: &[Property]) -> bool {
     properties.iter().any(|property| matches!(property, Property::AuthenticationMethod(_)))
 }
@@ -272,8 +291,8 @@ fn keep_alive(seconds: u16, settings: &MqttSettings) -> Duration {
     }
 }
 
-fn whole(version: Version, read: usize, frame: Frame<'_>) -> Result<(), Refused> {
-    if read == frame.body.len() { Ok(()) } else { Err(Refused::new(version, Why::Malformed)) }
+fn whole(version: Version, read: usize, body: &[u8]) -> Result<(), Refused> {
+    if read == body.len() { Ok(()) } else { Err(Refused::new(version, Why::Malformed)) }
 }
 
 /// The CONNACK that lets a client in.
@@ -351,6 +370,21 @@ mod tests {
         assert_eq!(reads(&packet(4, 0, 60, &[], b"")), Err(Why::ClientId), "a kept session needs its own");
         assert_eq!(reads(&packet(5, 0, 60, &[], b"")).unwrap().client_id, None);
         assert_eq!(reads(&packet(4, 2, 60, &[], b"\xff")), Err(Why::ClientId));
+    }
+
+    #[test]
+    fn a_password_needs_a_user_name_with_3_1_1_alone() {
+        let with =
+            |version, flags, rest: &[u8]| reads(&[&packet(version, flags, 60, &[], b"c"), rest].concat()).map(|_| ());
+        assert_eq!(with(4, 0x42, b"\0\x01p"), Err(Why::Protocol));
+        assert_eq!(with(4, 0xc2, b"\0\x01u\0\x01p"), Ok(()));
+        assert_eq!(with(5, 0x42, b"\0\x01p"), Ok(()));
+        assert_eq!(with(5, 0x46, b"\0\0\x01t\0\x01w\0\x01p"), Ok(()), "after a will");
+        assert_eq!(with(5, 0xc2, b"\0\x01u\0\x01p"), Ok(()));
+        assert_eq!(with(5, 0x42, b"\0\x01p\0"), Err(Why::Malformed), "a byte too many");
+        assert_eq!(with(5, 0x42, b"\0\x02p"), Err(Why::Malformed), "a byte too few");
+        assert_eq!(with(5, 0x42, b""), Err(Why::Malformed));
+        assert_eq!(with(5, 0x46, b"\0\0\x09t"), Err(Why::Malformed), "half a will");
     }
 
     #[test]
