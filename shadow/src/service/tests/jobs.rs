@@ -3,6 +3,7 @@
 use super::*;
 use crate::records::{Job, JobThings, key};
 use muster_wire::id::PersonName;
+use muster_wire::limits::JOBS_LIVE_MAX;
 
 impl Rig {
     fn create(&mut self, request: Value) {
@@ -387,6 +388,29 @@ fn a_large_job_is_told_page_by_page_and_found_whole_after_a_restart() {
     assert_eq!(rig.statuses(json!({ "job_id": "j", "status": "FAILED" })), pairs(&[("t2499", "FAILED")]));
     rig.operator("job-cancel", json!({ "job_id": "j" })).unwrap();
     rig.until_count("j", "Canceled", 2498);
+}
+
+#[test]
+fn a_thousand_jobs_live_at_one_time_and_one_that_is_over_makes_room() {
+    let mut rig = Rig::new();
+    let request = |n: usize| json!({ "job_id": format!("j{n}"), "targets": [format!("t{n}")], "document": {} });
+    for n in 0..JOBS_LIVE_MAX {
+        rig.operator("job-create", request(n)).unwrap();
+    }
+    let next = request(JOBS_LIVE_MAX);
+    let refusal = ("busy".to_owned(), "1000 jobs are not over yet; cancel or delete some of them first".to_owned());
+    assert_eq!(rig.operator("job-create", next.clone()), Err(refusal.clone()));
+    rig.restart();
+    assert_eq!(rig.operator("job-create", next.clone()), Err(refusal.clone()), "they are counted anew at a start");
+    rig.until_count("j7", "Queued", 1);
+    rig.ends("t7", "j7", "SUCCEEDED");
+    rig.until_status("j7", "COMPLETED");
+    rig.operator("job-create", next).unwrap();
+    let another = request(JOBS_LIVE_MAX + 1);
+    assert_eq!(rig.operator("job-create", another.clone()), Err(refusal), "there was room for one");
+    rig.operator("job-cancel", json!({ "job_id": "j8" })).unwrap();
+    rig.until_status("j8", "CANCELED");
+    rig.operator("job-create", another).unwrap();
 }
 
 #[test]
