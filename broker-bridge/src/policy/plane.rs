@@ -142,16 +142,27 @@ mod tests {
     use muster_wire::policy::{Grants, Policy};
     use std::sync::Arc;
 
-    #[test]
-    fn the_data_plane_follows_the_table() {
-        let settings = MqttSettings::default();
-        let roles = [Role::Connector, Role::Observer, Role::Operator, Role::Service].map(|role| Caller {
-            identity: Identity::new(Fleet::new("test").unwrap(), role, "t1").unwrap(),
+    fn caller(role: Role, name: &str) -> Caller {
+        Caller {
+            identity: Identity::new(Fleet::new("test").unwrap(), role, name).unwrap(),
             certificate_id: "".into(),
             client_id: "".into(),
             peer: "127.0.0.1".parse().unwrap(),
             certificate: None,
-        });
+        }
+    }
+
+    /// What a line, a method and a path, asks for.
+    fn operation(line: &str) -> Operation {
+        let (method, uri) = line.split_once(' ').unwrap();
+        let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
+        Operation::parse(method, path, query).unwrap()
+    }
+
+    #[test]
+    fn the_data_plane_follows_the_table() {
+        let settings = MqttSettings::default();
+        let roles = [Role::Connector, Role::Observer, Role::Operator, Role::Service].map(|role| caller(role, "t1"));
         for (line, expected) in [
             // operation, then: connector t1, observer, operator, service
             ("GET /things/t1/shadow", [true, true, true, false]),
@@ -186,24 +197,46 @@ mod tests {
             ("POST /connections/c/messages?topic=$aws/things/t1/jobs/notify", [false, false, false, false]),
             ("GET /endpoint", [true, true, true, false]),
         ] {
-            let (method, uri) = line.split_once(' ').unwrap();
-            let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
-            let operation = Operation::parse(method, path, query).unwrap();
+            let operation = operation(line);
             let found = roles.each_ref().map(|who| may_operate(&settings, who, None, &operation) == Decision::Allow);
             assert_eq!(found, expected, "{line}");
         }
     }
+
+    /// A connector that has a policy beside the one that every connector has.
+    struct Granted {
+        settings: MqttSettings,
+        caller: Caller,
+        rules: Rules,
+    }
+
+    impl Granted {
+        fn new(name: &str, policy: &str) -> Self {
+            let settings = MqttSettings::default();
+            let caller = caller(Role::Connector, name);
+            let grants = Grants {
+                includes_default: true,
+                policies: vec![Arc::new(Policy::parse(policy).unwrap())],
+                attributes: Default::default(),
+            };
+            let rules = Rules::new(&settings.application_topics, &caller, Arc::new(grants));
+            Self { settings, caller, rules }
+        }
+
+        /// Whether each line may be.
+        #[track_caller]
+        fn check(&self, lines: &[(&str, bool)]) {
+            for (line, expected) in lines {
+                let found = may_operate(&self.settings, &self.caller, Some(&self.rules), &operation(line));
+                assert_eq!(found == Decision::Allow, *expected, "{line}");
+            }
+        }
+    }
+
     #[test]
     fn policies_by_name_reach_the_data_plane() {
-        let settings = MqttSettings::default();
-        let caller = Caller {
-            identity: Identity::new(Fleet::new("test").unwrap(), Role::Connector, "gate").unwrap(),
-            certificate_id: "".into(),
-            client_id: "".into(),
-            peer: "127.0.0.1".parse().unwrap(),
-            certificate: None,
-        };
-        let policy = Policy::parse(
+        let gate = Granted::new(
+            "gate",
             r#"{"Version":"2012-10-17","Statement":[
                 {"Effect":"Allow","Action":["iot:GetThingShadow","iot:UpdateThingShadow"],"Resource":"thing/line-*"},
                 {"Effect":"Allow","Action":["iot:Publish"],"Resource":"topic/line/*"},
@@ -211,13 +244,7 @@ mod tests {
                 {"Effect":"Deny","Action":["iot:DeleteThingShadow"],"Resource":"*"}
             ]}"#,
         );
-        let grants = Grants {
-            includes_default: true,
-            policies: vec![Arc::new(policy.unwrap())],
-            attributes: Default::default(),
-        };
-        let rules = Rules::new(&settings.application_topics, &caller, Arc::new(grants));
-        for (line, expected) in [
+        gate.check(&[
             ("GET /things/line-1/shadow", true),
             ("POST /things/line-1/shadow", true),
             ("DELETE /things/line-1/shadow", false),
@@ -232,39 +259,18 @@ mod tests {
             ("POST /topics/app/gate/x", true),
             ("POST /topics/app/line/x", false),
             ("GET /retainedMessage", true),
-        ] {
-            let (method, path) = line.split_once(' ').unwrap();
-            let operation = Operation::parse(method, path, "").unwrap();
-            let found = may_operate(&settings, &caller, Some(&rules), &operation) == Decision::Allow;
-            assert_eq!(found, expected, "{line}");
-        }
-        let retain = Operation::parse("POST", "/topics/line/x", "retain=true").unwrap();
-        assert_eq!(
-            may_operate(&settings, &caller, Some(&rules), &retain),
-            Decision::Deny,
-            "RetainPublish is another action"
-        );
+            // RetainPublish is another action.
+            ("POST /topics/line/x?retain=true", false),
+        ]);
     }
 
     #[test]
     fn no_policy_opens_what_the_agents_of_others_report() {
-        let settings = MqttSettings::default();
-        let caller = Caller {
-            identity: Identity::new(Fleet::new("test").unwrap(), Role::Connector, "t1").unwrap(),
-            certificate_id: "".into(),
-            client_id: "".into(),
-            peer: "127.0.0.1".parse().unwrap(),
-            certificate: None,
-        };
-        let policy =
-            Policy::parse(r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"iot:*","Resource":"*"}}"#);
-        let grants = Grants {
-            includes_default: true,
-            policies: vec![Arc::new(policy.unwrap())],
-            attributes: Default::default(),
-        };
-        let rules = Rules::new(&settings.application_topics, &caller, Arc::new(grants));
-        for (line, expected) in [
+        let t1 = Granted::new(
+            "t1",
+            r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"iot:*","Resource":"*"}}"#,
+        );
+        t1.check(&[
             ("POST /things/t2/shadow?name=other", true),
             ("GET /things/t2/shadow?name=components", true),
             ("POST /things/t2/shadow?name=components", false),
@@ -275,12 +281,6 @@ mod tests {
             ("POST /things/t1/shadow?name=components", true),
             ("DELETE /things/t1/shadow?name=agent", true),
             ("POST /topics/$aws/things/t1/shadow/name/agent/update", true),
-        ] {
-            let (method, uri) = line.split_once(' ').unwrap();
-            let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
-            let operation = Operation::parse(method, path, query).unwrap();
-            let found = may_operate(&settings, &caller, Some(&rules), &operation) == Decision::Allow;
-            assert_eq!(found, expected, "{line}");
-        }
+        ]);
     }
 }

@@ -4,11 +4,24 @@ use super::ServiceError;
 use crate::records::Record;
 use crate::store::{Change, Expect, Key, Op, Store, codec};
 use bytes::Bytes;
-use muster_bus::{Answer, Connection, Deliveries, Message, Tag};
+use muster_bus::{Answer, Connection, Deliveries, Inbound, Message, Tag};
 use muster_wire::id::ThingName;
+use muster_wire::limits::COMMIT_BATCH_MAX;
 use muster_wire::time::Timestamp;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::vec::Drain;
+use tokio::sync::mpsc;
+
+/// Serves an inbox until the bus is stopped: what waits there, as much as fits one batch, at a time.
+pub(super) fn drain(mut inbox: mpsc::Receiver<Inbound>, mut serve: impl FnMut(Drain<'_, Inbound>)) {
+    let mut waiting = Vec::with_capacity(COMMIT_BATCH_MAX);
+    let mut stop = false;
+    while !stop && inbox.blocking_recv_many(&mut waiting, COMMIT_BATCH_MAX) > 0 {
+        stop = waiting.iter().any(|inbound| matches!(inbound, Inbound::Stop));
+        serve(waiting.drain(..));
+    }
+}
 
 /// Requests of one worker on their way to one commit.
 ///

@@ -1,6 +1,6 @@
 //! A partition's worker: one thread that serves the things of its partition, one batch after the other.
 
-use super::batch::Batch;
+use super::batch::{self, Batch};
 use super::shadows::{self, Which};
 use super::views::{self, Link};
 use super::{ServiceError, Shared, jobs, lives, reconcile};
@@ -73,13 +73,8 @@ impl Worker {
     }
 
     /// The thread's whole life: it ends when the bus is stopped.
-    pub(super) fn run(mut self, mut inbox: mpsc::Receiver<Inbound>) {
-        let mut waiting = Vec::with_capacity(COMMIT_BATCH_MAX);
-        let mut stop = false;
-        while !stop && inbox.blocking_recv_many(&mut waiting, COMMIT_BATCH_MAX) > 0 {
-            stop = waiting.iter().any(|inbound| matches!(inbound, Inbound::Stop));
-            self.serve(waiting.drain(..));
-        }
+    pub(super) fn run(mut self, inbox: mpsc::Receiver<Inbound>) {
+        batch::drain(inbox, |waiting| self.serve(waiting));
     }
 
     fn serve(&mut self, waiting: impl Iterator<Item = Inbound>) {

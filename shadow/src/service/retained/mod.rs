@@ -7,7 +7,7 @@ mod held;
 
 pub use held::RetainedBounds;
 
-use super::batch::Batch;
+use super::batch::{self, Batch};
 use super::{ServiceError, Shared};
 use crate::records::{Retained, StoredRetained, key};
 use crate::store::{Key, Kind, codec};
@@ -50,13 +50,8 @@ impl RetainedWorker {
     }
 
     /// The thread's whole life: it ends when the bus is stopped.
-    pub(super) fn run(mut self, mut inbox: mpsc::Receiver<Inbound>) {
-        let mut waiting = Vec::with_capacity(COMMIT_BATCH_MAX);
-        let mut stop = false;
-        while !stop && inbox.blocking_recv_many(&mut waiting, COMMIT_BATCH_MAX) > 0 {
-            stop = waiting.iter().any(|inbound| matches!(inbound, Inbound::Stop));
-            self.serve(waiting.drain(..));
-        }
+    pub(super) fn run(mut self, inbox: mpsc::Receiver<Inbound>) {
+        batch::drain(inbox, |waiting| self.serve(waiting));
     }
 
     fn serve(&mut self, waiting: impl Iterator<Item = Inbound>) {

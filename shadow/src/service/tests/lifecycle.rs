@@ -187,8 +187,8 @@ fn a_removed_connector_is_refused_forgotten_by_intents_and_keeps_its_history() {
     assert_eq!(targets, ["t2", "t1"]);
 }
 
-#[test]
-fn a_reinstalled_host_is_not_taken_for_the_one_that_reported_before() {
+/// Connector `a`, whose upgrade of `web` to version 1 is confirmed.
+fn upgraded() -> Rig {
     let mut rig = Rig::new();
     rig.enrolled("a", json!({ "name": "a" }));
     rig.publish_version("1");
@@ -198,6 +198,12 @@ fn a_reinstalled_host_is_not_taken_for_the_one_that_reported_before() {
     rig.shadow("a", "components", &Rig::report("1", "s1"));
     rig.job("a", "upgrade-1/update", json!({ "status": "SUCCEEDED" }));
     assert_eq!(rig.action("t1")["state"], "confirmed");
+    rig
+}
+
+#[test]
+fn a_reinstalled_host_is_not_taken_for_the_one_that_reported_before() {
+    let mut rig = upgraded();
     rig.enrolled("a", json!({ "name": "a", "reinstall": true }));
     rig.offered("upgrade-2");
     let shown = rig.operator("connector-show", json!({ "name": "a" })).unwrap();
@@ -207,15 +213,7 @@ fn a_reinstalled_host_is_not_taken_for_the_one_that_reported_before() {
 
 #[test]
 fn a_look_that_a_reinstallation_overtakes_plans_nothing() {
-    let mut rig = Rig::new();
-    rig.enrolled("a", json!({ "name": "a" }));
-    rig.publish_version("1");
-    rig.operator("upgrade", json!({ "component": "web", "version": "1", "to": "all" })).unwrap();
-    rig.offered("upgrade-1");
-    rig.job("a", "start-next", json!({}));
-    rig.shadow("a", "components", &Rig::report("1", "s1"));
-    rig.job("a", "upgrade-1/update", json!({ "status": "SUCCEEDED" }));
-    assert_eq!(rig.action("t1")["state"], "confirmed");
+    let mut rig = upgraded();
     // Nobody looks from here on but the test, which has the moments in its hand.
     let name = ThingName::new("a").unwrap();
     let shared = rig.service.as_ref().unwrap().shared.clone();
