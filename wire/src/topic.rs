@@ -1,4 +1,4 @@
-//! The topic grammar: the only file that joins or splits a topic on `/`.
+//! The topic grammar: the only module that joins or splits a topic on `/`.
 //!
 //! ```text
 //! $aws/things/{thing}/shadow[/name/{shadow}]/{get|update|delete}[/{accepted|rejected}]
@@ -22,20 +22,32 @@
 //! ```
 //! Source: the AWS IoT reserved topics, and the design's "On the wire".
 
+mod application;
+mod certificate;
 mod elsewhere;
 mod event;
+mod jobs;
 mod provision;
+mod shadow;
+mod stream;
 
+pub use application::ApplicationTopic;
+pub(crate) use application::{first_level, is_application_level};
+pub use certificate::{CertificateTopic, CertificateVerb};
 pub use elsewhere::ElsewhereTopic;
 pub use event::{PresenceEvent, SubscriptionEvent};
+pub use jobs::{JobRef, JobsTopic, JobsVerb, jobs_rejection};
 pub(crate) use provision::is_answer_filter;
 pub use provision::{ProvisioningApi, ProvisioningTopic, Voice, provisions};
+pub use shadow::{ShadowTopic, ShadowVerb};
+pub use stream::{StreamTopic, StreamVerb};
 
 use crate::codec::Encoding;
 use crate::id::{JobId, NameError, ShadowName, ThingName};
 use crate::limits::{TOPIC_BYTES_MAX, TOPIC_SLASHES_MAX};
 use crate::stream::StreamId;
 use std::fmt;
+use stream::encoding_name;
 
 /// One topic of the service.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -134,176 +146,11 @@ pub enum Topic {
     Application(ApplicationTopic),
 }
 
-/// A topic that belongs to the user: no wildcard, no control character, and a first level that is neither empty nor
-/// `muster`, nor begins with `$`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ApplicationTopic(Box<str>);
-
-impl ApplicationTopic {
-    fn new(text: &str) -> Option<Self> {
-        let first = first_level(text);
-        let own = is_application_level(first) && !text.contains(|c: char| matches!(c, '+' | '#') || c.is_control());
-        own.then(|| Self(text.into()))
-    }
-
-    /// The topic as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-/// Everything before the first `/`.
-pub(crate) fn first_level(text: &str) -> &str {
-    text.split('/').next().unwrap_or_default()
-}
-
-/// Whether topics with this first level belong to the user.
-pub(crate) fn is_application_level(first: &str) -> bool {
-    !first.is_empty() && !first.starts_with('$') && first != "muster"
-}
-
-/// A request about a stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum StreamVerb {
-    /// What it has.
-    Describe,
-    /// Some of its blocks.
-    Get,
-}
-
-/// What is said about a stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum StreamTopic {
-    /// The device asks.
-    Request(StreamVerb),
-    /// What the stream has.
-    Description,
-    /// A block.
-    Data,
-    /// The request is refused.
-    Rejected,
-}
-
-impl StreamTopic {
-    const ALL: [Self; 5] = [
-        Self::Request(StreamVerb::Describe),
-        Self::Request(StreamVerb::Get),
-        Self::Description,
-        Self::Data,
-        Self::Rejected,
-    ];
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Request(StreamVerb::Describe) => "describe",
-            Self::Request(StreamVerb::Get) => "get",
-            Self::Description => "description",
-            Self::Data => "data",
-            Self::Rejected => "rejected",
-        }
-    }
-}
-
-const fn encoding_name(encoding: Encoding) -> &'static str {
-    match encoding {
-        Encoding::Json => "json",
-        Encoding::Cbor => "cbor",
-    }
-}
-
-/// A request about a shadow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ShadowVerb {
-    /// Read it.
-    Get,
-    /// Change it.
-    Update,
-    /// Remove it.
-    Delete,
-}
-
-/// What is said about a shadow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ShadowTopic {
-    /// A client asks.
-    Request(ShadowVerb),
-    /// The service did it.
-    Accepted(ShadowVerb),
-    /// The service refused it.
-    Rejected(ShadowVerb),
-    /// Desired and reported differ.
-    Delta,
-    /// The document before and after an update.
-    Documents,
-}
-
-/// Which execution a request is about.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum JobRef {
-    /// The one that would be started next.
-    Next,
-    /// The latest one of this job.
-    Id(JobId),
-}
-
-/// A request about jobs.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum JobsVerb {
-    /// GetPendingJobExecutions.
-    GetPending,
-    /// StartNextPendingJobExecution.
-    StartNext,
-    /// DescribeJobExecution.
-    Describe(JobRef),
-    /// UpdateJobExecution.
-    Update(JobId),
-}
-
-/// What is said about the jobs of a thing.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum JobsTopic {
-    /// A client asks.
-    Request(JobsVerb),
-    /// The service did it.
-    Accepted(JobsVerb),
-    /// The service refused it.
-    Rejected(JobsVerb),
-    /// The list of pending executions changed.
-    Notify,
-    /// The next execution changed.
-    NotifyNext,
-}
-
 /// A stream of measurements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TelemetryKind {
     /// CPU, memory, disk and load of the host.
     Host,
-}
-
-/// A request about a certificate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum CertificateVerb {
-    /// Issue another one.
-    Renew,
-    /// This connection shows the new one.
-    Prove,
-    /// Say which authorities are trusted, and hear which shall be.
-    Trust,
-}
-
-/// What is said about a certificate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum CertificateTopic {
-    /// A client asks.
-    Request(CertificateVerb),
-    /// The service did it.
-    Accepted(CertificateVerb),
-    /// The service refused it.
-    Rejected(CertificateVerb),
-    /// Something changed: ask what shall be trusted.
-    Notify,
 }
 
 /// What dashboards read: JSON, retained where it is a state.
@@ -498,145 +345,6 @@ impl fmt::Display for Topic {
             Self::Application(topic) => f.write_str(topic.as_str()),
         }
     }
-}
-
-impl ShadowTopic {
-    fn from_parts(parts: &[&str]) -> Option<Self> {
-        let (verb, outcome) = match parts {
-            [verb] => (*verb, None),
-            [verb, outcome] => (*verb, Some(*outcome)),
-            _ => return None,
-        };
-        let verb = match verb {
-            "get" => ShadowVerb::Get,
-            "update" => ShadowVerb::Update,
-            "delete" => ShadowVerb::Delete,
-            _ => return None,
-        };
-        match (verb, outcome) {
-            (verb, None) => Some(Self::Request(verb)),
-            (verb, Some("accepted")) => Some(Self::Accepted(verb)),
-            (verb, Some("rejected")) => Some(Self::Rejected(verb)),
-            (ShadowVerb::Update, Some("delta")) => Some(Self::Delta),
-            (ShadowVerb::Update, Some("documents")) => Some(Self::Documents),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for ShadowTopic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (verb, tail) = match self {
-            Self::Request(verb) => (verb, ""),
-            Self::Accepted(verb) => (verb, "/accepted"),
-            Self::Rejected(verb) => (verb, "/rejected"),
-            Self::Delta => (&ShadowVerb::Update, "/delta"),
-            Self::Documents => (&ShadowVerb::Update, "/documents"),
-        };
-        let verb = match verb {
-            ShadowVerb::Get => "get",
-            ShadowVerb::Update => "update",
-            ShadowVerb::Delete => "delete",
-        };
-        write!(f, "{verb}{tail}")
-    }
-}
-
-impl CertificateTopic {
-    fn from_parts(parts: &[&str]) -> Option<Self> {
-        let verb = |text: &str| match text {
-            "renew" => Some(CertificateVerb::Renew),
-            "prove" => Some(CertificateVerb::Prove),
-            "trust" => Some(CertificateVerb::Trust),
-            _ => None,
-        };
-        match parts {
-            ["notify"] => Some(Self::Notify),
-            [text] => verb(text).map(Self::Request),
-            [text, "accepted"] => verb(text).map(Self::Accepted),
-            [text, "rejected"] => verb(text).map(Self::Rejected),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for CertificateTopic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (verb, tail) = match self {
-            Self::Request(verb) => (verb, ""),
-            Self::Accepted(verb) => (verb, "/accepted"),
-            Self::Rejected(verb) => (verb, "/rejected"),
-            Self::Notify => return f.write_str("notify"),
-        };
-        let verb = match verb {
-            CertificateVerb::Renew => "renew",
-            CertificateVerb::Prove => "prove",
-            CertificateVerb::Trust => "trust",
-        };
-        write!(f, "{verb}{tail}")
-    }
-}
-
-impl JobsTopic {
-    /// A job may be called `get` or `notify`: the two-level forms belong to the API, the longer ones to the job.
-    fn from_parts(parts: &[&str]) -> Result<Option<Self>, NameError> {
-        let (verb, outcome) = match parts {
-            ["notify"] => return Ok(Some(Self::Notify)),
-            ["notify-next"] => return Ok(Some(Self::NotifyNext)),
-            [api @ ("get" | "start-next")] => (Self::list_verb(api), None),
-            [api @ ("get" | "start-next"), outcome @ ("accepted" | "rejected")] => {
-                (Self::list_verb(api), Some(*outcome))
-            }
-            [job, api @ ("get" | "update")] => (Self::job_verb(job, api)?, None),
-            [job, api @ ("get" | "update"), outcome] => (Self::job_verb(job, api)?, Some(*outcome)),
-            _ => return Ok(None),
-        };
-        let Some(verb) = verb else { return Ok(None) };
-        Ok(match outcome {
-            None => Some(Self::Request(verb)),
-            Some("accepted") => Some(Self::Accepted(verb)),
-            Some("rejected") => Some(Self::Rejected(verb)),
-            Some(_) => None,
-        })
-    }
-
-    fn list_verb(api: &str) -> Option<JobsVerb> {
-        Some(if api == "get" { JobsVerb::GetPending } else { JobsVerb::StartNext })
-    }
-
-    fn job_verb(job: &str, api: &str) -> Result<Option<JobsVerb>, NameError> {
-        Ok(match (job, api) {
-            ("$next", "get") => Some(JobsVerb::Describe(JobRef::Next)),
-            ("$next", _) => None,
-            (job, "get") => Some(JobsVerb::Describe(JobRef::Id(JobId::new(job)?))),
-            (job, _) => Some(JobsVerb::Update(JobId::new(job)?)),
-        })
-    }
-}
-
-impl fmt::Display for JobsTopic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (verb, tail) = match self {
-            Self::Request(verb) => (verb, ""),
-            Self::Accepted(verb) => (verb, "/accepted"),
-            Self::Rejected(verb) => (verb, "/rejected"),
-            Self::Notify => return f.write_str("notify"),
-            Self::NotifyNext => return f.write_str("notify-next"),
-        };
-        match verb {
-            JobsVerb::GetPending => write!(f, "get{tail}"),
-            JobsVerb::StartNext => write!(f, "start-next{tail}"),
-            JobsVerb::Describe(JobRef::Next) => write!(f, "$next/get{tail}"),
-            JobsVerb::Describe(JobRef::Id(job)) => write!(f, "{job}/get{tail}"),
-            JobsVerb::Update(job) => write!(f, "{job}/update{tail}"),
-        }
-    }
-}
-
-/// Where a request to no jobs API is rejected: AWS IoT Core does not document it, and its other rejections are here.
-#[must_use]
-pub fn jobs_rejection(topic: &str) -> String {
-    format!("{topic}/rejected")
 }
 
 /// The levels of a topic without an allocation: no valid topic has more than [`TOPIC_SLASHES_MAX`] separators.
