@@ -63,3 +63,82 @@ fn selectors_filter_listings_and_lasting_intents_ask_for_lasting_facts() {
     // The intent wants 1.0 here, so nothing is behind it.
     lists(&mut rig, "outdated", "");
 }
+
+#[test]
+fn links_go_from_never_over_online_to_offline() {
+    let mut rig = Rig::new();
+    rig.add("a");
+    let link = |rig: &mut Rig| {
+        rig.shadow("a", "agent", &json!({ "state": { "reported": { "hostname": "box" } } }));
+        rig.operator("connector-show", json!({ "name": "a" })).unwrap()["connector"]["link"].clone()
+    };
+    assert_eq!(link(&mut rig), "never");
+    let change = |session, state| {
+        Inbound::Link(LinkChange {
+            thing: ThingName::new("a").unwrap(),
+            session,
+            caller: caller(Role::Connector, "a", "c"),
+            state,
+        })
+    };
+    assert!(rig.bus.submit(change(1, LinkState::Up)).is_ok());
+    assert_eq!(link(&mut rig), "online");
+    assert!(rig.bus.submit(change(2, LinkState::Up)).is_ok());
+    assert!(rig.bus.submit(change(1, LinkState::Down)).is_ok());
+    assert_eq!(link(&mut rig), "online");
+    assert!(rig.bus.submit(change(2, LinkState::Down)).is_ok());
+    assert_eq!(link(&mut rig), "stale");
+    rig.clock.set(Timestamp::from_seconds(START + 301));
+    assert_eq!(link(&mut rig), "offline");
+    // A server that dies sees nobody go; the next one counts from when it begins.
+    assert!(rig.bus.submit(change(3, LinkState::Up)).is_ok());
+    assert_eq!(link(&mut rig), "online");
+    rig.clock.set(Timestamp::from_seconds(START + 10_000));
+    rig.start();
+    assert_eq!(link(&mut rig), "stale");
+    rig.clock.set(Timestamp::from_seconds(START + 10_299));
+    rig.start();
+    assert_eq!(link(&mut rig), "stale", "not anew at each start");
+    rig.clock.set(Timestamp::from_seconds(START + 10_301));
+    assert_eq!(link(&mut rig), "offline");
+}
+
+#[test]
+fn one_things_nonsense_stays_its_own() {
+    let mut rig = Rig::new();
+    rig.add("a");
+    rig.add("b");
+    rig.shadow(
+        "a",
+        "components",
+        &json!({ "state": { "reported": { "web": 5, "../x": {}, "db": { "version": 1 } } } }),
+    );
+    let payload = r#"{"at":1,"cpu_percent":1e300,"memory_total_bytes":1,"memory_available_bytes":1,"disk_total_bytes":1,
+        "disk_available_bytes":1,"uptime_s":1,"agent_memory_bytes":1}"#;
+    let tag = rig.publish(Role::Connector, "a", "muster/things/a/telemetry/host", payload);
+    rig.until(tag);
+    let listed = rig.operator("connector-list", json!({})).unwrap();
+    let list: muster_wire::admin::ConnectorList = serde_json::from_value(listed).unwrap();
+    assert_eq!(list.connectors.len(), 2);
+    assert!(list.connectors.iter().all(|view| view.telemetry.is_none() && view.components.is_empty()));
+}
+
+#[test]
+fn listings_come_in_pages_that_fit() {
+    let mut rig = Rig::new();
+    let description = "d".repeat(1000);
+    for n in 0..300 {
+        rig.operator("connector-add", json!({ "name": format!("h{n}"), "description": description })).unwrap();
+    }
+    let (mut names, mut after) = (Vec::new(), Value::Null);
+    loop {
+        let page = rig.operator("connector-list", json!({ "after": after })).unwrap();
+        names.extend(page["connectors"].as_array().unwrap().iter().map(|view| view["name"].clone()));
+        after = page["next"].clone();
+        if after.is_null() {
+            break;
+        }
+    }
+    names.dedup();
+    assert_eq!(names.len(), 300);
+}

@@ -167,3 +167,29 @@ fn a_request_too_many_is_refused_and_changes_nothing() {
     }
     assert_eq!(update(&mut rig, "s"), Ok(2));
 }
+
+#[test]
+fn a_shadow_update_is_answered_and_tells_who_listens() {
+    let mut rig = Rig::new();
+    let payload = r#"{"state":{"desired":{"a":1}},"clientToken":"t"}"#;
+    let tag = rig.publish(Role::Connector, "a", "$aws/things/a/shadow/update", payload);
+    rig.until(tag);
+    assert_eq!(rig.delivered("$aws/things/a/shadow/update/accepted")["version"], 1);
+    assert_eq!(rig.delivered("$aws/things/a/shadow/update/delta")["state"], json!({ "a": 1 }));
+    assert_eq!(rig.delivered("$aws/things/a/shadow/update/documents")["clientToken"], "t");
+    let tag = rig.publish(Role::Connector, "a", "$aws/things/a/shadow/name/x/get", r#"{"clientToken":"u"}"#);
+    rig.until(tag);
+    let rejected = rig.delivered("$aws/things/a/shadow/name/x/get/rejected");
+    assert_eq!(rejected["message"], "No shadow exists with name: 'x'");
+    assert_eq!(rejected["clientToken"], "u");
+}
+
+#[test]
+fn cbor_is_answered_in_cbor() {
+    let mut rig = Rig::new();
+    let payload = Encoding::Cbor.encode(&json!({ "state": { "reported": { "a": 1 } }, "clientToken": "t" }));
+    let tag = rig.publish(Role::Connector, "a", "$aws/things/a/shadow/update", payload);
+    rig.until(tag);
+    let accepted = rig.next_on("$aws/things/a/shadow/update/accepted");
+    assert_eq!(Encoding::of(&accepted.payload), Encoding::Cbor);
+}

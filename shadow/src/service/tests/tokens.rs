@@ -175,3 +175,46 @@ fn intents_that_a_crash_left_are_stored_at_the_next_start() {
     let next = rig.operator("upgrade", json!({ "component": "web", "version": "1", "to": "all" })).unwrap();
     assert_eq!(next["target"], "t2", "the intent that was there is not stored again");
 }
+
+#[test]
+fn enrolment_refuses_everything_that_is_not_the_token_of_this_connector() {
+    let mut rig = Rig::new();
+    let (csr_a, _) = csr("a").unwrap();
+    let (csr_b, _) = csr("b").unwrap();
+    let (first, second) = (rig.add("a"), rig.add("b"));
+    let refused = |outcome: Result<String, Rejection2>, what: &str| {
+        let (code, message) = outcome.unwrap_err();
+        assert!(message.contains(what), "{message}");
+        code
+    };
+    assert_eq!(refused(rig.enrol("nonsense", "a", &csr_a), "is not valid"), RejectionCode::Forbidden);
+    assert_eq!(refused(rig.enrol(&second, "a", &csr_a), "for another connector"), RejectionCode::Forbidden);
+    assert_eq!(refused(rig.enrol(&first, "a", &csr_b), "CSR for another name"), RejectionCode::Invalid);
+    assert_eq!(refused(rig.enrol(&first, "a", "no csr"), ""), RejectionCode::Invalid);
+    let certificate = rig.enrol(&first, "a", &csr_a).unwrap();
+    let fleet = Fleet::new("test").unwrap();
+    let der = muster_certs::certificate::first_from_pem(&certificate).unwrap();
+    assert_eq!(Identity::from_certificate(&der, &fleet).unwrap().name(), "a");
+    assert_eq!(refused(rig.enrol(&first, "a", &csr_a), "was used already"), RejectionCode::Forbidden);
+    rig.clock.set(Timestamp::from_seconds(START + 300));
+    assert_eq!(refused(rig.enrol(&second, "b", &csr_b), "has expired"), RejectionCode::Forbidden);
+    let renewed = rig.operator("connector-add", json!({ "name": "b", "renew": true })).unwrap();
+    assert_eq!(refused(rig.enrol(&second, "b", &csr_b), "is not valid"), RejectionCode::Forbidden);
+    assert!(rig.enrol(renewed["token"].as_str().unwrap(), "b", &csr_b).is_ok());
+    // A lost host comes back under its name with an operator's yes.
+    let again = rig.operator("connector-add", json!({ "name": "b", "renew": true })).unwrap();
+    assert!(rig.enrol(again["token"].as_str().unwrap(), "b", &csr_b).is_ok());
+}
+
+#[test]
+fn a_renewal_changes_nothing_but_the_token() {
+    let mut rig = Rig::new();
+    rig.operator("connector-add", json!({ "name": "a", "pool": "blue", "description": "d" })).unwrap();
+    rig.operator("connector-add", json!({ "name": "b" })).unwrap();
+    rig.operator("connector-add", json!({ "name": "a", "renew": true })).unwrap();
+    let moved = rig.operator("connector-add", json!({ "name": "a", "renew": true, "pool": "red" })).unwrap_err();
+    assert!(moved.1.contains("leave out pool"), "{moved:?}");
+    let mut shown = |name: &str| rig.operator("connector-show", json!({ "name": name })).unwrap()["connector"].clone();
+    let (a, b) = (shown("a"), shown("b"));
+    assert_eq!((&a["pool"], &a["description"], &b["pool"]), (&"blue".into(), &"d".into(), &Value::Null));
+}
