@@ -15,6 +15,7 @@ mod server;
 mod stream;
 mod token;
 mod upgrade;
+mod whom;
 
 pub use add::{Choice, ConnectorAddArgs, Shell};
 pub use backup::{BackupArgs, RestoreArgs};
@@ -44,6 +45,7 @@ pub use server::{DemoArgs, InitArgs, ServeArgs};
 pub use stream::{StreamCommand, StreamCreateArgs, StreamDeleteArgs, StreamListArgs};
 pub use token::{AllowlistArgs, TokenCommand, TokenListArgs, TokenRevokeArgs};
 pub use upgrade::{ActionsArgs, UpgradeArgs, WatchArgs};
+pub use whom::{MeantArgs, WhomArgs};
 
 use clap::{Args, Parser, Subcommand};
 use muster_wire::id::PersonName;

@@ -26,6 +26,11 @@ struct Form {
 
 impl Form {
     fn open(fleet: &Fleet, args: &[&str]) -> Self {
+        Self::of(fleet, &[&["connector", "add"], args].concat())
+    }
+
+    /// Any command that asks.
+    fn of(fleet: &Fleet, words: &[&str]) -> Self {
         let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&terminal).unwrap();
         unlockpt(&terminal).unwrap();
@@ -33,7 +38,7 @@ impl Form {
         let line = File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
         let script = fleet.root().join("form.sh");
         let mut command = Command::new(&fleet.programs().muster);
-        command.args(["connector", "add"]).args(args).arg("--data").arg(fleet.data());
+        command.args(words).arg("--data").arg(fleet.data());
         command.stdin(line.try_clone().unwrap()).stderr(line).stdout(File::create(&script).unwrap());
         let child = command.spawn().unwrap();
         // The command holds the other end; when it goes, so does the line.
@@ -182,4 +187,28 @@ fn the_allowlist_and_the_script_name_the_same_hosts_and_ports() {
     assert_eq!((&pattern[0]["host"], &pattern[0]["port"]), (&json!("*.example.org"), &json!(443)));
     let table = fleet.muster(&["allowlist"]).succeeded().stdout;
     assert!(table.starts_with("HOST") && table.contains(&port.to_string()), "{table}");
+}
+
+#[test]
+fn who_changes_many_is_asked_and_shown_whom() {
+    let fleet = Fleet::start();
+    for name in ["a-1", "a-2", "b"] {
+        fleet.add_connector(name);
+    }
+    let disabled = || {
+        let list = fleet.muster_json(&["connector", "list", "--to", "status=disabled"]);
+        let names = list["connectors"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap().to_owned());
+        names.collect::<Vec<_>>()
+    };
+    let words = ["connector", "disable", "--to", "name=a-*"];
+    let mut form = Form::of(&fleet, &words);
+    form.answer("This disables 2 connectors: a-1, a-2. They are refused until they are enabled", "n");
+    form.sees("nothing was changed");
+    assert_eq!(form.end().0, Some(2));
+    assert_eq!(disabled(), [""; 0]);
+    let mut form = Form::of(&fleet, &words);
+    form.answer("[y/N]", "y");
+    let (code, told) = form.end();
+    assert_eq!((code, disabled()), (Some(0), vec!["a-1".to_owned(), "a-2".to_owned()]));
+    assert!(told.contains("a-1: disabled since") && told.contains("a-2: disabled since"), "{told}");
 }

@@ -277,3 +277,64 @@ fn a_revoked_dashboard_loses_its_connection_and_https_asks_the_same_gate() {
     command.args(["cert", "revoke", "0123", "--data"]).arg(fleet.data());
     Output::of(command, SOON).ended_with(2).explaining("64 hexadecimal digits");
 }
+
+#[test]
+fn a_selector_changes_those_whom_it_means_and_nobody_else() {
+    let fleet = Fleet::start();
+    fleet.enrol("b");
+    for name in ["a-1", "a-2"] {
+        fleet.add_connector(name);
+    }
+    let names = |options: &[&str]| {
+        let list = fleet.muster_json(&[&["connector", "list"], options].concat());
+        let names = list["connectors"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap().to_owned());
+        names.collect::<Vec<_>>()
+    };
+    // Nobody can be asked here, so nothing happens without --yes.
+    let edit = ["connector", "edit", "--to", "name=a-*", "--site", "rack-9"];
+    let unasked = fleet.muster(&edit).ended_with(2);
+    unasked.explaining("This changes 2 connectors: a-1, a-2. They get site rack-9.").explaining("--yes");
+    assert_eq!(names(&["--site", "rack-9"]), [""; 0]);
+    let edited = fleet.muster_json(&[&edit[..], &["--yes"]].concat());
+    assert_eq!((edited["connectors"].as_array().unwrap().len(), &edited["failed"]), (2, &json!([])));
+    assert_eq!(names(&["--site", "rack-9"]), ["a-1", "a-2"]);
+
+    fleet.muster(&["connector", "disable", "--to", "site=rack-9", "--reason", "moves", "--yes"]).succeeded();
+    assert_eq!(names(&["--status", "disabled"]), ["a-1", "a-2"]);
+    fleet.muster(&["connector", "enable", "--to", "name=a-2", "--yes"]).succeeded();
+    assert_eq!(names(&["--status", "disabled"]), ["a-1"]);
+
+    // News and jobs of those that are meant.
+    let news = fleet.muster(&["watch", "--to", "name=b", "--count", "1", "--seconds", "60"]).succeeded().stdout;
+    assert!(news.contains("  b: ") && !news.contains("a-1"), "{news}");
+    let document = fleet.root().join("job.json");
+    std::fs::write(&document, "{}").unwrap();
+    for (job, thing) in [("for-a", "a-2"), ("for-b", "b")] {
+        let make = ["job", "create", job, "--to-things", thing, "--document", document.to_str().unwrap()];
+        fleet.muster(&make).succeeded();
+    }
+    eventually("each job is told to its own", SOON, || {
+        let listed = |to: &str| fleet.muster_json(&["job", "list", "--to", to])["jobs"].clone();
+        let of = |jobs: &Value| jobs.as_array().unwrap().iter().map(|job| job["jobId"].clone()).collect::<Vec<_>>();
+        let (a, b, none) = (listed("name=a-*"), listed("name=b"), listed("site=nowhere"));
+        if (of(&a), of(&b), of(&none)) == (vec![json!("for-a")], vec![json!("for-b")], vec![]) {
+            Ok(())
+        } else {
+            Err(format!("{a} {b} {none}"))
+        }
+    });
+    let executions = ["job", "executions", "for-a", "--to"];
+    assert!(fleet.muster(&[&executions[..], &["name=a-2"]].concat()).succeeded().stdout.contains("a-2"));
+    assert!(!fleet.muster(&[&executions[..], &["name=b"]].concat()).succeeded().stdout.contains("a-2"));
+
+    // One says no; the others are done, and who is not is named.
+    let both = ["connector", "remove", "--to", "name=a-2|b", "--uninstall", "--yes"];
+    let refused = fleet.muster(&both).ended_with(REFUSED);
+    refused.explaining("0 of 2 connectors are removed; it was refused for a-2, b");
+    fleet.muster(&["connector", "remove", "--to", "name=a-*", "--yes"]).succeeded();
+    assert_eq!((names(&[]), names(&["--removed"])), (vec!["b".to_owned()], vec!["a-1".to_owned(), "a-2".to_owned()]));
+    fleet
+        .muster(&["connector", "remove", "--to", "name=a-*", "--yes"])
+        .ended_with(REFUSED)
+        .explaining("there is none now");
+}

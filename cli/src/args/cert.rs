@@ -1,9 +1,8 @@
 //! `muster cert`.
 
-use super::{DataArgs, OperatorArgs, at_least_one};
+use super::{DataArgs, MeantArgs, OperatorArgs, at_least_one};
 use clap::{Args, Subcommand, ValueEnum};
 use muster_certs::identity::Role;
-use muster_wire::admin::Selector;
 use muster_wire::id::ThingName;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -28,9 +27,8 @@ pub enum CertsCommand {
 
 #[derive(Debug, Args)]
 pub struct CertsExpiringArgs {
-    /// Only of the connectors that this selector means now, for example pool=NAME or name=web-*
-    #[arg(long, value_name = "SELECTOR")]
-    pub to: Option<Selector>,
+    #[command(flatten)]
+    pub meant: MeantArgs,
     #[command(flatten)]
     pub operator: OperatorArgs,
     /// Only those that end within so many days [default: 7 for what is renewed by itself, which a healthy connector never
@@ -81,9 +79,8 @@ pub struct CertListArgs {
     /// Only those of this connector
     #[arg(long, value_name = "NAME")]
     pub connector: Option<ThingName>,
-    /// Only of the connectors that this selector means now, for example pool=NAME or name=web-*
-    #[arg(long, value_name = "SELECTOR")]
-    pub to: Option<Selector>,
+    #[command(flatten)]
+    pub meant: MeantArgs,
     #[command(flatten)]
     pub operator: OperatorArgs,
 }

@@ -1,8 +1,7 @@
 //! `muster connector`.
 
-use super::{ConnectorAddArgs, ConnectorEditArgs, ListingArgs, OperatorArgs, at_least_one};
+use super::{ConnectorAddArgs, ConnectorEditArgs, ListingArgs, MeantArgs, OperatorArgs, WhomArgs, at_least_one};
 use clap::{Args, Subcommand};
-use muster_wire::admin::Selector;
 use muster_wire::id::{Sha256Hex, ThingName};
 use std::num::NonZeroU32;
 
@@ -14,13 +13,13 @@ pub enum ConnectorCommand {
     List(ConnectorListArgs),
     /// Show everything about one connector, and why it is not where it should be
     Show(ConnectorShowArgs),
-    /// Move a connector to another pool or site, or describe it
+    /// Move connectors to another pool or site, or describe them
     Edit(ConnectorEditArgs),
-    /// Take a connector out of the fleet: refused at once and for good, with its history kept
+    /// Take connectors out of the fleet: refused at once and for good, with its history kept
     Remove(ConnectorRemoveArgs),
-    /// Keep a connector out for a while
+    /// Keep connectors out for a while
     Disable(ConnectorDisableArgs),
-    /// Let a disabled connector in again
+    /// Let disabled connectors in again
     Enable(ConnectorEnableArgs),
     /// End the quarantine of a connector whose identity ran in two places
     Resolve(ConnectorResolveArgs),
@@ -49,9 +48,8 @@ pub struct ConnectorApproveArgs {
 
 #[derive(Debug, Args)]
 pub struct ConnectorListArgs {
-    /// Which connectors, for example pool=NAME,!site=NAME or name=web-*,status=offline|never [default: all]
-    #[arg(long, value_name = "SELECTOR")]
-    pub to: Option<Selector>,
+    #[command(flatten)]
+    pub meant: MeantArgs,
     /// List the connectors that were removed instead
     #[arg(long)]
     pub removed: bool,
@@ -71,8 +69,8 @@ pub struct ConnectorShowArgs {
 
 #[derive(Debug, Args)]
 pub struct ConnectorRemoveArgs {
-    /// Name of the connector
-    pub name: ThingName,
+    #[command(flatten)]
+    pub whom: WhomArgs,
     /// First have the agent take itself off the host, and wait until it says so
     #[arg(long)]
     pub uninstall: bool,
@@ -85,17 +83,14 @@ pub struct ConnectorRemoveArgs {
     /// With --uninstall: remove it from the fleet also when the agent does not answer
     #[arg(long, requires = "uninstall")]
     pub force: bool,
-    /// Do not ask
-    #[arg(long)]
-    pub yes: bool,
     #[command(flatten)]
     pub operator: OperatorArgs,
 }
 
 #[derive(Debug, Args)]
 pub struct ConnectorDisableArgs {
-    /// Name of the connector
-    pub name: ThingName,
+    #[command(flatten)]
+    pub whom: WhomArgs,
     /// Why, for those who look at it later
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
@@ -105,8 +100,8 @@ pub struct ConnectorDisableArgs {
 
 #[derive(Debug, Args)]
 pub struct ConnectorEnableArgs {
-    /// Name of the connector
-    pub name: ThingName,
+    #[command(flatten)]
+    pub whom: WhomArgs,
     #[command(flatten)]
     pub operator: OperatorArgs,
 }

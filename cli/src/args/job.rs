@@ -1,6 +1,6 @@
 //! `muster job`.
 
-use super::OperatorArgs;
+use super::{MeantArgs, OperatorArgs};
 use crate::command::course::{Abort, Minutes, Retry, Window};
 use clap::{Args, Subcommand, ValueEnum};
 use muster_wire::admin::Selector;
@@ -178,6 +178,8 @@ pub struct JobListArgs {
     #[arg(long, value_name = "KIND", value_parser = spelled::<TargetSelection>)]
     pub target_selection: Option<TargetSelection>,
     #[command(flatten)]
+    pub meant: MeantArgs,
+    #[command(flatten)]
     pub operator: OperatorArgs,
 }
 
@@ -251,6 +253,8 @@ pub struct JobExecutionsArgs {
     /// Only with this status
     #[arg(long, value_name = "STATUS", value_parser = spelled::<JobStatus>)]
     pub status: Option<JobStatus>,
+    #[command(flatten)]
+    pub meant: MeantArgs,
     #[command(flatten)]
     pub operator: OperatorArgs,
 }

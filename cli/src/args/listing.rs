@@ -1,9 +1,9 @@
 //! What `muster connector list` shows of which connectors, and `muster connector edit`.
 
-use super::OperatorArgs;
+use super::{OperatorArgs, WhomArgs};
 use clap::{ArgGroup, Args, ValueEnum};
 use muster_wire::admin::{Selector, SelectorError};
-use muster_wire::id::{PoolName, SiteName, ThingName};
+use muster_wire::id::{PoolName, SiteName};
 
 #[derive(Debug, Args)]
 pub struct ListingArgs {
@@ -115,8 +115,8 @@ impl std::str::FromStr for SortKey {
                         pool keeps what runs: nothing is taken away."
 )]
 pub struct ConnectorEditArgs {
-    /// Name of the connector
-    pub name: ThingName,
+    #[command(flatten)]
+    pub whom: WhomArgs,
     /// Move it into this pool
     #[arg(long, value_name = "POOL", conflicts_with = "no_pool")]
     pub pool: Option<PoolName>,

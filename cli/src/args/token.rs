@@ -1,8 +1,7 @@
 //! `muster token` and `muster allowlist`.
 
-use super::{DataArgs, OperatorArgs};
+use super::{DataArgs, MeantArgs, OperatorArgs};
 use clap::{Args, Subcommand};
-use muster_wire::admin::Selector;
 use muster_wire::id::ThingName;
 
 #[derive(Debug, Subcommand)]
@@ -15,12 +14,11 @@ pub enum TokenCommand {
 
 #[derive(Debug, Args)]
 pub struct TokenListArgs {
-    /// Also those that were used or have expired within the last 30 days
+    /// Also those of the last 30 days that were used, replaced or revoked, or have expired
     #[arg(long)]
     pub all: bool,
-    /// Only of the connectors that this selector means now, for example pool=NAME or name=web-*
-    #[arg(long, value_name = "SELECTOR")]
-    pub to: Option<Selector>,
+    #[command(flatten)]
+    pub meant: MeantArgs,
     #[command(flatten)]
     pub operator: OperatorArgs,
 }

@@ -1,6 +1,6 @@
 //! `muster upgrade`, `muster actions` and `muster watch`.
 
-use super::{OperatorArgs, at_least_one};
+use super::{MeantArgs, OperatorArgs, at_least_one};
 use clap::Args;
 use muster_wire::admin::Selector;
 use muster_wire::id::{ComponentName, TargetId, ThingName, Version};
@@ -36,9 +36,8 @@ pub struct ActionsArgs {
     /// Only of this upgrade command
     #[arg(long, value_name = "TARGET")]
     pub target: Option<TargetId>,
-    /// Only of the connectors that this selector means now, for example pool=NAME or name=web-*
-    #[arg(long, value_name = "SELECTOR")]
-    pub to: Option<Selector>,
+    #[command(flatten)]
+    pub meant: MeantArgs,
     #[command(flatten)]
     pub operator: OperatorArgs,
 }
@@ -51,6 +50,8 @@ pub struct WatchArgs {
     /// Stop after so many seconds
     #[arg(long, value_name = "S", value_parser = at_least_one)]
     pub seconds: Option<NonZeroU32>,
+    #[command(flatten)]
+    pub meant: MeantArgs,
     #[command(flatten)]
     pub operator: OperatorArgs,
 }

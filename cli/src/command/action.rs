@@ -22,7 +22,7 @@ impl Run for ActionsArgs {
         let mut operator = cx.connect().await?;
         let question = ListActions { thing: self.connector, target: self.target };
         let mut list: ActionList = operator.call(Verb::Actions, &question).await?;
-        let meant = connector::meant(&mut operator, self.to).await?;
+        let meant = connector::meant(&mut operator, self.meant.to).await?;
         list.actions.retain(|action| meant.has(action.thing.as_str()));
         operator.close().await;
         let text = if list.actions.is_empty() { "no actions".to_owned() } else { table(&list.actions) };

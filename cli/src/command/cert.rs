@@ -80,7 +80,7 @@ impl Run for CertListArgs {
                 None => break,
             }
         }
-        let meant = connector::meant(&mut operator, self.to).await?;
+        let meant = connector::meant(&mut operator, self.meant.to).await?;
         if meant.is_some() {
             let is_meant = |view: &CertificateView| connector_of(view).is_some_and(|name| meant.has(name));
             certificates.retain(is_meant);

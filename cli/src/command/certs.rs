@@ -64,7 +64,7 @@ impl Run for CertsExpiringArgs {
         let by_people = within(RENEWED_BY_PEOPLE_DAYS);
         let mut operator = cx.connect().await?;
         let list: ExpiringList = operator.call(Verb::CertsExpiring, &ListExpiring { before }).await?;
-        let meant = connector::meant(&mut operator, self.to).await?;
+        let meant = connector::meant(&mut operator, self.meant.to).await?;
         operator.close().await;
         // Only connectors are meant by a selector.
         let others = if meant.is_some() { Vec::new() } else { local(&cx, now)? };

@@ -28,7 +28,7 @@ impl Run for ConnectorListArgs {
         let mut operator = cx.connect().await?;
         let filters =
             self.listing.selector().map_err(|error| CliError::local_because("a filter cannot be used", error))?;
-        let selector = match (self.to, filters) {
+        let selector = match (self.meant.to, filters) {
             (Some(to), Some(filters)) => Some(to.and(filters)),
             (to, filters) => to.or(filters),
         };

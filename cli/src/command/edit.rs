@@ -1,15 +1,18 @@
 //! `muster connector edit`: another pool, site or description.
 
 use super::Run;
+use super::whom::Deed;
 use crate::args::ConnectorEditArgs;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::output::{Output, or_empty};
+use crate::output::{Output, or_empty, plain};
 use muster_wire::admin::{Edit, EditConnector, EditedConnector, Intent, Verb};
+use muster_wire::id::{PoolName, SiteName};
+use std::fmt::Display;
 
 impl Run for ConnectorEditArgs {
     fn describe(&self) -> String {
-        format!("edit connector {}", self.name)
+        format!("edit {}", self.whom.describe())
     }
 
     fn json(&self) -> bool {
@@ -18,17 +21,13 @@ impl Run for ConnectorEditArgs {
 
     async fn run(self) -> Result<Output, CliError> {
         let cx = Context::open(&self.operator)?;
-        let request = EditConnector {
-            name: self.name,
-            pool: edit(self.pool, self.no_pool),
-            site: edit(self.site, self.no_site),
-            description: edit(self.description, self.no_description),
-        };
-        let mut operator = cx.connect().await?;
-        let edited: EditedConnector = operator.call(Verb::ConnectorEdit, &request).await?;
-        operator.close().await;
-        let text = tell(&edited);
-        Ok(Output::new(&edited, text))
+        let pool = edit(self.pool, self.no_pool);
+        let site = edit(self.site, self.no_site);
+        let description = edit(self.description, self.no_description);
+        let deed = Deed { does: "changes", done: "changed", effect: effect(&pool, &site, &description) };
+        let question =
+            |name| EditConnector { name, pool: pool.clone(), site: site.clone(), description: description.clone() };
+        self.whom.change(&cx, &deed, Verb::ConnectorEdit, question, tell).await
     }
 }
 
@@ -40,6 +39,21 @@ fn edit<T>(value: Option<T>, clear: bool) -> Edit<T> {
     }
 }
 
+/// What they are afterwards, for the question about many.
+fn effect(pool: &Edit<PoolName>, site: &Edit<SiteName>, description: &Edit<String>) -> String {
+    fn part<T: Display>(what: &str, edit: &Edit<T>) -> Option<String> {
+        match edit {
+            Edit::Keep => None,
+            Edit::Clear => Some(format!("no {what}")),
+            Edit::Set(value) => Some(format!("{what} {}", plain(&value.to_string()))),
+        }
+    }
+    let parts = [part("pool", pool), part("site", site), part("description", description)];
+    let is_moved = matches!(pool, Edit::Set(_));
+    let moved = if is_moved { " What is wanted of that pool is told to their agents at once." } else { "" };
+    format!("They get {}.{moved}", parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
+}
+
 fn tell(edited: &EditedConnector) -> String {
     let view = &edited.connector;
     let or_none = |text: String| if text.is_empty() { "none".to_owned() } else { text };
@@ -49,6 +63,9 @@ fn tell(edited: &EditedConnector) -> String {
         or_none(or_empty(view.pool.as_ref())),
         or_none(or_empty(view.site.as_ref())),
     );
+    if let Some(description) = &view.description {
+        text.push_str(&format!(", described as {}", plain(description)));
+    }
     let mut list = |intents: &[Intent], what: &str| {
         for intent in intents {
             text.push_str(&format!("\n  {} {} {what} ({})", intent.component, intent.version, intent.target));

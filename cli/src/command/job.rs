@@ -8,15 +8,18 @@ use super::{Run, course};
 use crate::args::{
     JobAddTargetsArgs, JobCancelArgs, JobCreateArgs, JobDeleteArgs, JobListArgs, JobShowArgs, JobUpdateArgs,
 };
+use crate::client::Operator;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::Output;
 use muster_wire::admin::{
-    AddJobTargets, CancelJob, CreateJob, CreatedJob, DeleteJob, JobChanged, JobList, ListJobs, ShowJob, ShownJob,
-    UpdateJob, Verb,
+    AddJobTargets, CancelJob, CreateJob, CreatedJob, DeleteJob, JobChanged, JobList, ListExecutions, ListJobs,
+    Selector, ShowJob, ShownJob, UpdateJob, Verb,
 };
+use muster_wire::id::JobId;
 use muster_wire::job::{JobDocument, JobSummary};
 use muster_wire::limits::JOB_DOCUMENT_BYTES_MAX;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -72,10 +75,24 @@ impl Run for JobListArgs {
                 None => break,
             }
         }
+        if let Some(to) = self.meant.to {
+            let given = given(&mut operator, to).await?;
+            jobs.retain(|job| given.contains(&job.job_id));
+        }
         operator.close().await;
         let text = if jobs.is_empty() { "no jobs".to_owned() } else { show::jobs(&jobs) };
         Ok(Output::new(&JobList { jobs, next_token: None }, text))
     }
+}
+
+/// The jobs that were given to the connectors that a selector means now.
+async fn given(operator: &mut Operator, to: Selector) -> Result<BTreeSet<JobId>, CliError> {
+    let mut given = BTreeSet::new();
+    for view in super::list(operator, Some(to)).await? {
+        let question = ListExecutions { job_id: None, thing: Some(view.name), status: None, after: None };
+        given.extend(execution::all(operator, question).await?.into_iter().map(|one| one.job_id));
+    }
+    Ok(given)
 }
 
 impl Run for JobShowArgs {

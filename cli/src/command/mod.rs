@@ -20,6 +20,7 @@ mod listing;
 mod policy;
 mod provision;
 mod recovery;
+mod remove;
 mod restore;
 mod script;
 mod serve;
@@ -27,6 +28,7 @@ mod stream;
 mod token;
 mod upgrade;
 mod watch;
+mod whom;
 
 pub use add::{add, default_pool};
 pub use component::publish;

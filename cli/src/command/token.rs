@@ -23,7 +23,7 @@ impl Run for TokenListArgs {
         let cx = Context::open(&self.operator)?;
         let mut operator = cx.connect().await?;
         let mut list: TokenList = operator.call(Verb::TokenList, &ListTokens { all: self.all }).await?;
-        let meant = connector::meant(&mut operator, self.to).await?;
+        let meant = connector::meant(&mut operator, self.meant.to).await?;
         list.tokens.retain(|token| meant.has(token.connector.as_str()));
         operator.close().await;
         Ok(Output::new(&list, text(&list)))

@@ -2,11 +2,13 @@
 
 use super::show;
 use crate::args::{ExecutionCancelArgs, ExecutionDeleteArgs, JobExecutionsArgs};
-use crate::command::Run;
+use crate::client::Operator;
+use crate::command::{Run, connector};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::Output;
 use muster_wire::admin::{CancelExecution, DeleteExecution, ExecutionChanged, ExecutionList, ListExecutions, Verb};
+use muster_wire::job::ExecutionDescription;
 
 impl Run for JobExecutionsArgs {
     fn describe(&self) -> String {
@@ -20,19 +22,28 @@ impl Run for JobExecutionsArgs {
     async fn run(self) -> Result<Output, CliError> {
         let cx = Context::open(&self.operator)?;
         let mut operator = cx.connect().await?;
-        let mut executions = Vec::new();
-        let mut question = ListExecutions { job_id: self.id, thing: self.thing, status: self.status, after: None };
-        loop {
-            let page: ExecutionList = operator.call(Verb::JobExecutions, &question).await?;
-            executions.extend(page.execution_summaries);
-            match page.next_token {
-                Some(next) => question.after = Some(next),
-                None => break,
-            }
-        }
+        let question = ListExecutions { job_id: self.id, thing: self.thing, status: self.status, after: None };
+        let mut executions = all(&mut operator, question).await?;
+        let meant = connector::meant(&mut operator, self.meant.to).await?;
+        executions.retain(|one| meant.has(show::bare(&one.thing_arn)));
         operator.close().await;
         let text = if executions.is_empty() { "no executions".to_owned() } else { show::executions(&executions) };
         Ok(Output::new(&ExecutionList { execution_summaries: executions, next_token: None }, text))
+    }
+}
+
+/// Every page of an answer.
+///
+/// Errors: `Refused`, `Unreachable`.
+pub async fn all(operator: &mut Operator, mut question: ListExecutions) -> Result<Vec<ExecutionDescription>, CliError> {
+    let mut executions = Vec::new();
+    loop {
+        let page: ExecutionList = operator.call(Verb::JobExecutions, &question).await?;
+        executions.extend(page.execution_summaries);
+        match page.next_token {
+            Some(next) => question.after = Some(next),
+            None => return Ok(executions),
+        }
     }
 }
 

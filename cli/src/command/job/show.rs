@@ -192,7 +192,8 @@ fn short(targets: &[String]) -> String {
 
 const TARGETS_SHOWN: usize = 3;
 
-fn bare(arn: &str) -> &str {
+/// The name at the end of an ARN.
+pub fn bare(arn: &str) -> &str {
     arn.split_once('/').map_or(arn, |(_, name)| name)
 }
 
