@@ -27,7 +27,7 @@ pub use shadow::DeletedShadow;
 pub use standing::{LINK_EVENTS_MAX, Seen, Sighting, Suspicion, Work};
 pub use stream::{Stream, StreamFile};
 pub use target::{Numbering, Target};
-pub use token::{Binding, TokenRecord};
+pub use token::{Binding, TokenEnd, TokenRecord};
 
 use muster_model::job::{Run, StoredExecution};
 use muster_model::reconcile::Action;

@@ -72,7 +72,7 @@ fn operators_see_live_tokens_and_take_them_back() {
     assert!(!list.contains(&token) && !list.contains("mst1_"), "{list}");
 
     fleet.muster(&["token", "revoke", "beta"]).succeeded();
-    enrol(&fleet, "beta", "beta", &other, &[]).ended_with(REFUSED).explaining("is not valid");
+    enrol(&fleet, "beta", "beta", &other, &[]).ended_with(REFUSED).explaining("was revoked");
     assert_eq!(live(&fleet).len(), 1);
     fleet.muster(&["token", "revoke", "beta"]).ended_with(1).explaining("no live token");
 
@@ -80,12 +80,16 @@ fn operators_see_live_tokens_and_take_them_back() {
     let renewed = add(&fleet, &["alpha", "--renew", "--prefix", host(&fleet, "alpha").to_str().unwrap()]);
     let alive = live(&fleet);
     assert_eq!((alive.len(), &alive[0]["connector"]), (1, &json!("alpha")));
-    enrol(&fleet, "alpha", "alpha", &token, &[]).ended_with(REFUSED).explaining("is not valid");
+    enrol(&fleet, "alpha", "alpha", &token, &[]).ended_with(REFUSED).explaining("was replaced by a newer one");
     enrol(&fleet, "alpha", "alpha", &renewed, &[]).succeeded();
     assert!(live(&fleet).is_empty());
     let all = fleet.muster_json(&["token", "list", "--all"]);
-    let used = &all["tokens"][0];
-    assert_eq!((&used["state"], &used["uses"], &used["used_from"]), (&json!("used"), &json!(1), &json!("127.0.0.1")));
+    let of = |state: &str| all["tokens"].as_array().unwrap().iter().find(|token| token["state"] == state).unwrap();
+    let used = of("used");
+    assert_eq!((&used["uses"], &used["used_from"]), (&json!(1), &json!("127.0.0.1")));
+    assert_eq!((&of("revoked")["connector"], &of("replaced")["connector"]), (&json!("beta"), &json!("alpha")));
+    let text = fleet.muster(&["token", "list", "--all"]).succeeded().stdout;
+    assert!(text.contains("replaced") && text.contains("revoked"), "{text}");
 }
 
 #[test]

@@ -69,6 +69,7 @@ fn fleet() -> (Vec<u8>, Ledger) {
         binding: None,
         used_from: None,
         reinstall: false,
+        ended: None,
     };
     put(&store, &key::token("h"), token);
     put(&store, &key_of(1), certificate(1, CertificateState::Current));

@@ -28,6 +28,18 @@ pub struct TokenRecord {
     /// Whether its use makes the connector anew: what is wanted of it is wanted again.
     #[serde(default)]
     pub reinstall: bool,
+    /// Why it works no more although it was neither used nor too old.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<TokenEnd>,
+}
+
+/// What ended a token that still worked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TokenEnd {
+    /// A newer one of the same connector.
+    Replaced,
+    /// An operator, by itself or with its connector.
+    Revoked,
 }
 
 /// What a token is bound to besides the name of its connector.

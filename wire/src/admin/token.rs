@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListTokens {
-    /// Also those that were used or have expired, as long as they are remembered.
+    /// Also those that were used, replaced or revoked or have expired, as long as they are remembered.
     #[serde(default)]
     pub all: bool,
 }
@@ -35,6 +35,10 @@ pub enum TokenState {
     Used,
     /// It came too late.
     Expired,
+    /// A newer one of the same connector took its place while it worked.
+    Replaced,
+    /// An operator took it back while it worked, or removed the connector.
+    Revoked,
 }
 
 /// What may be known of a token.

@@ -4,7 +4,7 @@
 //! nobody was told, or a connector whose token record is gone: an operator renews the script.
 
 use super::{FleetWorker, Refused, check_text, refuse};
-use crate::records::{Binding, Connector, TokenRecord, key};
+use crate::records::{Binding, Connector, TokenEnd, TokenRecord, key};
 use muster_certs::token::Token;
 use muster_runtime::ids::random_bytes;
 use muster_wire::admin::{AddConnector, AddedConnector};
@@ -63,7 +63,7 @@ impl FleetWorker {
         }
         let token = Token::from_random(random_bytes());
         let hash = token.hash().to_string();
-        let old_hash = connector.token_hash.clone();
+        let old = self.ended_token(connector.token_hash.as_deref(), TokenEnd::Replaced)?;
         let connector = Connector { token_hash: Some(hash.clone()), ..connector };
         let record = TokenRecord {
             connector: add.name.clone(),
@@ -74,10 +74,11 @@ impl FleetWorker {
             binding: Some(Binding { pool: connector.pool.clone(), prefix: connector.prefix.clone() }),
             used_from: None,
             reinstall: add.reinstall,
+            ended: None,
         };
         self.commit(|batch| {
-            if let Some(old) = &old_hash {
-                batch.delete(&key::token(old))?;
+            if let Some((old_key, old)) = &old {
+                batch.put(old_key, old)?;
             }
             batch.put(&key::token(&hash), &record)?;
             batch.put(&key::connector(&add.name), &connector)

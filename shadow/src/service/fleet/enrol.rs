@@ -6,7 +6,7 @@
 //! and never sent is of no use to anybody.
 
 use super::{FleetWorker, Refused, refuse};
-use crate::records::{Binding, Connector, Enrolled, Lifecycle, TokenRecord, key};
+use crate::records::{Binding, Connector, Enrolled, Lifecycle, TokenEnd, TokenRecord, key};
 use muster_certs::request::VerifiedRequest;
 use muster_certs::token::Token;
 use muster_certs::{Identity, Role};
@@ -69,13 +69,14 @@ impl FleetWorker {
         request: &EnrolRequest,
         peer: IpAddr,
     ) -> Result<(crate::store::Key, TokenRecord, Arc<Connector>), Refused> {
-        let refused = |why: &str| {
+        let refused_with = |why: &str, option: &str| {
             warn!(connector = %request.name, %peer, why, "enrolment refused");
             refuse(
                 RejectionCode::Forbidden,
-                format!("{why}; `muster connector add {} --renew` makes a new script", request.name),
+                format!("{why}; `muster connector add {} {option}` makes a new script", request.name),
             )
         };
+        let refused = |why: &str| refused_with(why, "--renew");
         let Ok(token) = request.token.parse::<Token>() else {
             return refused("the enrolment token is not valid");
         };
@@ -87,13 +88,21 @@ impl FleetWorker {
         if record.connector != request.name {
             return refused("the enrolment token is for another connector");
         }
+        let known = self.shared.fleet().connectors.get(&request.name).cloned();
+        // Whoever has no token of the connector is not told what became of it.
+        let is_removed = known.as_ref().is_some_and(|known| known.is_removed());
+        let refused = |why: &str| refused_with(why, if is_removed { "--reinstall" } else { "--renew" });
         if record.used_at.is_some() {
             return refused("the enrolment token was used already");
+        }
+        match record.ended {
+            Some(TokenEnd::Replaced) => return refused("the enrolment token was replaced by a newer one"),
+            Some(TokenEnd::Revoked) => return refused("the enrolment token was revoked"),
+            None => {}
         }
         if self.shared.clock.now() >= record.expires_at {
             return refused("the enrolment token has expired");
         }
-        let known = self.shared.fleet().connectors.get(&request.name).cloned();
         let Some(connector) = known else {
             return refused("the connector is not registered");
         };

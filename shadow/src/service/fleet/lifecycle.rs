@@ -5,7 +5,7 @@
 //! follows from the record whenever the thing's worker looks.
 
 use super::{FleetWorker, Refused, check_text, refuse};
-use crate::records::{Connector, Lifecycle, Uninstall, key};
+use crate::records::{Connector, Lifecycle, TokenEnd, Uninstall, key};
 use crate::service::ServiceError;
 use crate::service::lives::UNINSTALL_PREFIX;
 use muster_bus::{Deliveries, Whose};
@@ -34,9 +34,10 @@ impl FleetWorker {
         } else {
             let lifecycle = Lifecycle::Removed { at: self.shared.clock.now(), by: by.clone() };
             let removed = Connector { lifecycle, token_hash: None, uninstall: None, ..known.as_ref().clone() };
+            let token = self.ended_token(known.token_hash.as_deref(), TokenEnd::Revoked)?;
             self.commit(|batch| {
-                if let Some(token) = &known.token_hash {
-                    batch.delete(&key::token(token))?;
+                if let Some((token_key, token)) = &token {
+                    batch.put(token_key, token)?;
                 }
                 batch.put(&key::connector(&removed.name), &removed)
             })?;

@@ -1,7 +1,7 @@
 //! Enrolment tokens after they were made: listed, revoked, forgotten.
 
 use super::{FleetWorker, ROOM_BYTES, Refused, refuse};
-use crate::records::{Connector, StoredToken, TokenRecord, key};
+use crate::records::{Connector, StoredToken, TokenEnd, TokenRecord, key};
 use crate::service::ServiceError;
 use crate::store::{Key, Kind, codec};
 use muster_wire::admin::{ListTokens, RevokeToken, RevokedToken, TokenList, TokenState, TokenView};
@@ -45,18 +45,19 @@ impl FleetWorker {
             return refuse(RejectionCode::NotFound, message);
         };
         let live = match &connector.token_hash {
-            Some(hash) => self.token(hash)?.filter(|token| token.used_at.is_none() && now < token.expires_at),
+            Some(hash) => self.ended_token(Some(hash), TokenEnd::Revoked)?,
             None => None,
         };
-        let (Some(hash), Some(record)) = (&connector.token_hash, live) else {
+        let (Some(hash), Some((token_key, record))) = (&connector.token_hash, live) else {
             let message = format!("{} has no live token; `muster token list` shows all", revoke.connector);
             return refuse(RejectionCode::NotFound, message);
         };
         let view = view(hash, &record, now);
         let connector = Connector { token_hash: None, ..connector.as_ref().clone() };
-        // The token first: after a crash in between the connector names a token that is gone, and nothing comes of it.
-        self.commit(|batch| batch.delete(&key::token(hash)))?;
-        self.commit(|batch| batch.put(&key::connector(&revoke.connector), &connector))?;
+        self.commit(|batch| {
+            batch.put(&token_key, &record)?;
+            batch.put(&key::connector(&revoke.connector), &connector)
+        })?;
         info!(connector = %revoke.connector, %by, token = id(hash), "enrolment token revoked");
         self.know(connector);
         Ok(RevokedToken { token: view })
@@ -75,6 +76,19 @@ impl FleetWorker {
             return Ok(());
         }
         self.commit(|batch| old.iter().try_for_each(|(hash, _)| batch.delete(&key::token(hash))))
+    }
+
+    /// The token with this hash as it is to be stored when this ends it, with its key. `None` if it works no more anyway:
+    /// what ended it first is remembered.
+    pub(super) fn ended_token(
+        &self,
+        hash: Option<&str>,
+        end: TokenEnd,
+    ) -> Result<Option<(Key, TokenRecord)>, ServiceError> {
+        let Some(hash) = hash else { return Ok(None) };
+        let now = self.shared.clock.now();
+        let live = self.token(hash)?.filter(|record| state(record, now) == TokenState::Live);
+        Ok(live.map(|record| (key::token(hash), TokenRecord { ended: Some(end), ..record })))
     }
 
     /// The token with this hash.
@@ -115,14 +129,20 @@ fn view(hash: &str, record: &TokenRecord, now: Timestamp) -> TokenView {
         issued_by: record.issued_by.clone(),
         issued_at: record.issued_at,
         expires_at: record.expires_at,
-        state: match record.used_at {
-            Some(_) => TokenState::Used,
-            None if now >= record.expires_at => TokenState::Expired,
-            None => TokenState::Live,
-        },
+        state: state(record, now),
         uses: record.used_at.is_some().into(),
         uses_max: 1,
         used_at: record.used_at,
         used_from: record.used_from.map(|address| address.to_string()),
+    }
+}
+
+fn state(record: &TokenRecord, now: Timestamp) -> TokenState {
+    match (record.used_at, record.ended) {
+        (Some(_), _) => TokenState::Used,
+        (None, Some(TokenEnd::Replaced)) => TokenState::Replaced,
+        (None, Some(TokenEnd::Revoked)) => TokenState::Revoked,
+        (None, None) if now >= record.expires_at => TokenState::Expired,
+        (None, None) => TokenState::Live,
     }
 }

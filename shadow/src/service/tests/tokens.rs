@@ -79,22 +79,35 @@ fn operators_see_live_tokens_and_on_request_the_dead_ones_but_never_the_secret()
     rig.enrol_with(request(&second, "b")).unwrap();
     let revoked = rig.operator("token-revoke", json!({ "connector": "c" })).unwrap();
     assert_eq!(revoked["token"]["connector"], "c");
-    assert!(rig.enrol_with(request(&third, "c")).unwrap_err().1.contains("is not valid"));
+    assert!(rig.enrol_with(request(&third, "c")).unwrap_err().1.contains("token was revoked; "));
     let again = rig.operator("token-revoke", json!({ "connector": "c" })).unwrap_err();
     assert!(again.1.contains("has no live token"), "{again:?}");
+    let fourth = rig.add("d");
+    let renew = json!({ "name": "d", "renew": true });
+    let fifth = rig.operator("connector-add", renew.clone()).unwrap();
+    assert!(rig.enrol_with(request(&fourth, "d")).unwrap_err().1.contains("was replaced by a newer one; "));
+    rig.operator("connector-remove", json!({ "name": "d" })).unwrap();
+    let removed = rig.enrol_with(request(fifth["token"].as_str().unwrap(), "d")).unwrap_err();
+    assert!(removed.1.contains("token was revoked; `muster connector add d --reinstall`"), "{removed:?}");
     rig.clock.set(Timestamp::from_seconds(START + 600));
+    // What has expired is not replaced: that ended it.
+    rig.operator("connector-add", json!({ "name": "a", "renew": true, "token_life_s": 10 })).unwrap();
+    rig.clock.set(Timestamp::from_seconds(START + 620));
     assert!(tokens(&mut rig, false).is_empty());
     let all = tokens(&mut rig, true);
-    let states: Vec<(&str, &str)> =
+    let mut states: Vec<(&str, &str)> =
         all.iter().map(|token| (token["connector"].as_str().unwrap(), token["state"].as_str().unwrap())).collect();
-    assert_eq!(states, [("a", "expired"), ("b", "used")]);
-    assert_eq!((&all[1]["uses"], &all[1]["used_from"]), (&json!(1), &json!("127.0.0.1")));
+    states.sort_unstable();
+    let ended = [("c", "revoked"), ("d", "replaced"), ("d", "revoked")];
+    assert_eq!(states, [&[("a", "expired"), ("a", "expired"), ("b", "used")], &ended[..]].concat());
+    let used = all.iter().find(|token| token["state"] == "used").unwrap();
+    assert_eq!((&used["uses"], &used["used_from"]), (&json!(1), &json!("127.0.0.1")));
     let told = json!(all).to_string();
     assert!(!told.contains(first["token"].as_str().unwrap()) && !told.contains(&second));
 
     // A month later nobody asks any more.
     rig.clock.set(Timestamp::from_seconds(START + 31 * 24 * 3600));
-    rig.add("d");
+    rig.add("e");
     assert_eq!(tokens(&mut rig, true).len(), 1);
 }
 
