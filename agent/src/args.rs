@@ -80,7 +80,7 @@ pub struct ProxyArgs {
     /// HTTP proxy on the way to the server, as http://HOST:PORT or http://USER@HOST:PORT, or none; without it HTTPS_PROXY counts.
     #[arg(long, value_name = "URL")]
     pub proxy: Option<String>,
-    /// What is reached without the proxy, with commas in between; without it NO_PROXY counts.
+    /// What is reached without the proxy, with commas in between, or none; without it NO_PROXY counts.
     #[arg(long, value_name = "LIST")]
     pub no_proxy: Option<String>,
     /// File with the password of the proxy's user.

@@ -10,7 +10,8 @@ const PASSWORD_BYTES_MAX: usize = 1024;
 pub struct Way {
     /// The proxy.
     pub proxy: Proxy,
-    /// What is reached without it; the agent's default when absent.
+    /// What is reached without it, perhaps nothing; when absent, what the environment of the host says, and without that
+    /// the agent's default.
     pub bypass: Option<Bypass>,
 }
 
@@ -36,8 +37,16 @@ impl Way {
             Some(NONE) => Proxy::Never,
             Some(url) => Proxy::Url(ProxyUrl::parse(url).map_err(|error| format!("--proxy cannot be used: {error}"))?),
         };
-        let bypass = no_proxy.map(|list| Bypass::parse(list.split(','))).transpose();
-        Ok(Self { proxy, bypass: bypass.map_err(|error| format!("--no-proxy cannot be used: {error}"))? })
+        let bypass = no_proxy.map(Bypass::given).transpose();
+        let bypass = bypass.map_err(|error| format!("--no-proxy cannot be used: {error}"))?;
+        if proxy == Proxy::Never && bypass.is_some() {
+            return Err(
+                "--proxy none is no proxy at all, and --no-proxy says what is reached without one: give one of \
+                        them; --no-proxy none beside a proxy sends everything through it"
+                    .to_owned(),
+            );
+        }
+        Ok(Self { proxy, bypass })
     }
 
     /// Sets the password of the proxy's user.
@@ -75,7 +84,7 @@ impl Way {
             Some(_) => format!("The proxy {url} is not used for the server {host}: --no-proxy covers it"),
             None => format!(
                 "The proxy {url} is not used for the server {host}, unless the host's NO_PROXY says otherwise: private \
-                 addresses are exempt; to use it all the same, give --no-proxy localhost"
+                 addresses are exempt; to use it all the same, give --no-proxy none"
             ),
         })
     }
@@ -92,7 +101,12 @@ mod tests {
         assert_eq!(Way::parse(Some("none"), None).unwrap().proxy, Proxy::Never);
         assert!(matches!(Way::parse(Some("http://p:3128"), None).unwrap().proxy, Proxy::Url(_)));
         assert!(Way::parse(Some("socks5://p"), None).unwrap_err().contains("--proxy"));
-        assert!(Way::parse(None, Some("a b")).unwrap_err().contains("--no-proxy"));
+        assert!(Way::parse(None, Some("a/b")).unwrap_err().contains("--no-proxy"));
+        assert_eq!(Way::parse(None, Some("none")).unwrap().bypass.unwrap().to_string(), "none");
+        for (proxy, no_proxy) in [(None, ""), (None, "none,a"), (Some("none"), "none"), (Some("none"), "a")] {
+            let error = Way::parse(proxy, Some(no_proxy)).unwrap_err();
+            assert!(error.contains("--no-proxy") && error.contains("none"), "{no_proxy}: {error}");
+        }
     }
 
     #[test]
@@ -106,5 +120,7 @@ mod tests {
         let way = Way::parse(Some("http://p:3128"), Some("example.org")).unwrap();
         assert!(!way.exempts("10.1.2.3", 8443) && way.exempts("muster.example.org", 8443));
         assert!(way.unused_for("muster.example.org", 8443).unwrap().contains("--no-proxy covers it"));
+        let way = Way::parse(Some("http://p:3128"), Some("none")).unwrap();
+        assert!(!way.exempts("10.1.2.3", 8443) && way.unused_for("127.0.0.1", 8443).is_none());
     }
 }

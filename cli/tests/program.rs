@@ -47,7 +47,10 @@ fn mistakes_end_with_2_and_an_absent_server_with_3() {
     add(&["--prefix", "x y"], "--prefix x y cannot be used");
     add(&["--prefix", "/opt/m", "--windows"], "a path with a drive");
     add(&["--proxy", "socks5://p"], "--proxy cannot be used: proxies that are spoken to with socks5");
-    add(&["--no-proxy", "a b"], "--no-proxy cannot be used");
+    add(&["--no-proxy", "a/b"], "--no-proxy cannot be used");
+    add(&["--no-proxy", ""], "--no-proxy cannot be used: it is empty; write none");
+    add(&["--proxy", "http://p", "--no-proxy", "none,a"], "none is no host in a list");
+    add(&["--proxy", "none", "--no-proxy", "a"], "give one of them");
     add(&["--proxy", "http://p", "--proxy-password-file", at], "cannot read the proxy's password");
     add(&["--component", "x"], "must be COMPONENT=VERSION");
     add(&["--component", "x=1", "--component", "x=2"], "one version runs at a time");

@@ -17,7 +17,7 @@ const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const LOCAL: i32 = 2;
 const UNREACHED: i32 = 3;
 /// Loopback is among the defaults of `no_proxy`.
-const EVERYTHING: [&str; 2] = ["--no-proxy", ""];
+const EVERYTHING: [&str; 2] = ["--no-proxy", "none"];
 
 #[track_caller]
 fn until(fleet: &Fleet, host: &Host, what: &str, holds: impl Fn(&Value) -> bool) {

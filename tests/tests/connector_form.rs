@@ -101,17 +101,19 @@ fn the_form_asks_for_everything_corrects_shows_and_confirms() {
     form.answer("Proxy, ", "http://me:secret@proxy.example.org:3128");
     form.answer("leave the password out", "http://me@proxy.example.org:3128");
     form.answer("Password of me at the proxy, not shown [none]: ", "geheim");
-    form.answer("Reached without the proxy [", "");
+    form.answer("Reached without the proxy, a list or none [as the host is set up", "none,a");
+    form.answer("none is no host in a list", "none");
     form.answer("Component to run, NAME=VERSION [no more]: ", "greeter=1.0");
     form.answer("Component to run, NAME=VERSION [no more]: ", "");
     form.sees("proxy        http://me@proxy.example.org:3128");
-    form.sees("without it   loopback, link-local and private ranges");
+    form.sees("without it   none");
     assert!(!form.seen.contains("geheim"), "the password is on the screen: {}", form.seen);
     form.answer("Add it? yes or no [yes]: ", "");
     let (code, script) = form.end();
     assert_eq!(code, Some(0), "{script}");
     assert!(script.starts_with("#!/bin/sh\n") && script.contains("PREFIX='/opt/muster'"), "{script}");
     assert!(script.contains("PROXY_URL='http://me:geheim@proxy.example.org:3128'"), "{script}");
+    assert!(script.contains("NO_PROXY_GIVEN='yes'\nNO_PROXY_LIST='none'"), "{script}");
     let view = fleet.connector("alpha");
     assert_eq!(
         (&view["pool"], &view["site"], &view["description"]),

@@ -55,6 +55,9 @@ fn arguments() {
         &["connector", "edit", "web-1", "--data", "d"],
         &["connector", "edit", "web-1", "--site", "s", "--no-site", "--data", "d"],
         &["connector", "remove", "web-1", "--purge", "--data", "d"],
+        &["connector", "remove", "--data", "d"],
+        &["connector", "remove", "web-1", "--to", "all", "--data", "d"],
+        &["connector", "disable", "--to", "pol=blue", "--yes", "--data", "d"],
         &["connector", "remove", "web-1", "--uninstall", "--timeout", "0", "--data", "d"],
         &["upgrade", "web", "1", "--data", "d"],
         &["upgrade", "web", "1 0", "--to", "all", "--data", "d"],
@@ -134,6 +137,10 @@ fn this_machine() {
     // Adding.
     book.muster(&["connector", "add", "web-1", "--prefix", "relative dir"]);
     book.muster(&["connector", "add", "web-1", "--server", "muster"]);
+    for no_proxy in ["", "none,a", "a/b"] {
+        book.muster(&["connector", "add", "web-1", "--proxy", "http://p:1", "--no-proxy", no_proxy]);
+    }
+    book.muster(&["connector", "add", "web-1", "--proxy", "none", "--no-proxy", "a"]);
     // Certificates.
     let out = path("out");
     book.muster(&["cert", "issue", "--name", "a b", "--policy", "observer", "--out", &out]);
@@ -239,6 +246,16 @@ fn connectors() {
         &["connector", "remove", "ghost", "--yes"],
         &["connector", "remove", "there", "--uninstall", "--yes"],
         &["connector", "remove", "fresh", "--uninstall", "--yes"],
+        &["connector", "remove", "--to", "all"],
+        &["connector", "remove", "--to", "all", "--uninstall"],
+        &["connector", "remove", "--to", "all", "--uninstall", "--purge"],
+        &["connector", "remove", "--to", "name=there|fresh", "--uninstall", "--yes"],
+        &["connector", "remove", "--to", "pool=nowhere", "--yes"],
+        &["connector", "disable", "--to", "all"],
+        &["connector", "disable", "--to", "name=there", "--reason", &long, "--yes"],
+        &["connector", "enable", "--to", "status=disabled"],
+        &["connector", "edit", "--to", "all", "--no-pool", "--site", "s"],
+        &["watch", "--to", "pool"],
         &["connector", "list", "--status", "up"],
         &["connector", "list", "--work", "lazy"],
         &["connector", "list", "--component", "a b"],
@@ -416,7 +433,7 @@ fn agent() {
         enrol(&free, &ca, &good, &[]),
         enrol(&server, &ca, &good, &["--pool", "elsewhere"]),
         enrol(&server, &ca, &good, &["--proxy", "ftp://proxy"]),
-        enrol(&server, &ca, &good, &["--proxy", &format!("http://{free}"), "--no-proxy", ""]),
+        enrol(&server, &ca, &good, &["--proxy", &format!("http://{free}"), "--no-proxy", "none"]),
     ];
     for words in &attempts {
         book.agent(&words.iter().map(String::as_str).collect::<Vec<_>>());

@@ -105,7 +105,7 @@ fn a_host_whose_only_way_out_is_a_proxy_is_installed_by_the_script_and_asks_for_
     fs::write(&password, "geheim\n").unwrap();
     fs::set_permissions(&password, fs::Permissions::from_mode(0o600)).unwrap();
     let (url, password) = (proxy.url(Some("fleet")), password.to_str().unwrap());
-    let behind = ["--proxy", &url, "--proxy-password-file", password, "--no-proxy", ""];
+    let behind = ["--proxy", &url, "--proxy-password-file", password, "--no-proxy", "none"];
     fleet.muster(&["connector", "remove", "alpha", "--yes"]).succeeded();
     let script = site.script_with(&fleet, "beta", &[&behind[..], &["--component", "greeter=1.0"]].concat());
     let rehearsed = site.run_with(&script, &["--dry-run"]).succeeded();

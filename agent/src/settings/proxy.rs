@@ -81,7 +81,7 @@ impl Proxy {
         let (mut bypass, mut bypass_origin) = (Bypass::default(), Origin::Default);
         if bypass_said {
             bypass_origin = Origin::File;
-            match Bypass::parse(entries.iter().map(String::as_str)) {
+            match Bypass::listed(entries.iter().map(String::as_str)) {
                 Ok(found) => bypass = found,
                 Err(problem) => file.problem("no_proxy", None, problem),
             }
@@ -126,15 +126,14 @@ impl Proxy {
                 _ => return Err("--proxy-password-file: the proxy names no user whose password it could be".to_owned()),
             }
         }
-        let (text, bypass_origin, called) = match (no_proxy, inherited(&NO_PROXY_VARIABLES, environment)) {
-            (Some(text), _) => (Some(text.to_owned()), Origin::Argument, "--no-proxy"),
-            (None, Some((variable, text))) => (Some(text), Origin::Environment(variable), variable),
-            (None, None) => (None, Origin::Default, ""),
+        let (bypass, bypass_origin, called) = match (no_proxy, inherited(&NO_PROXY_VARIABLES, environment)) {
+            (Some(text), _) => (Bypass::given(text), Origin::Argument, "--no-proxy"),
+            (None, Some((variable, text))) => {
+                (Bypass::parse(text.split([',', ' '])), Origin::Environment(variable), variable)
+            }
+            (None, None) => (Ok(Bypass::default()), Origin::Default, ""),
         };
-        let bypass = match text {
-            Some(text) => Bypass::parse(text.split([',', ' '])).map_err(|problem| format!("{called}: {problem}"))?,
-            None => Bypass::default(),
-        };
+        let bypass = bypass.map_err(|problem| format!("{called}: {problem}"))?;
         let password_file = password_file.map(Path::to_owned);
         Ok(Self { url, origin, password_file, bypass, bypass_origin })
     }
@@ -237,6 +236,19 @@ mod tests {
         ] {
             assert_eq!(take(text, variables).unwrap().explain(&server), expected, "{text} {variables:?}");
         }
+    }
+
+    #[test]
+    fn none_among_exempt_hosts_is_refused_where_it_is_written_for_the_agent() {
+        let found = take("proxy = \"p:1\"\nno_proxy = [\"none\"]", &[]).unwrap_err();
+        assert!(found.contains("no_proxy  (file agent.toml, line 2): none is no host in a list"), "{found}");
+        let inherited = take("", &[("https_proxy", "p:1"), ("NO_PROXY", "none")]).unwrap();
+        assert!(matches!(inherited.way(&Server::parse("10.1.2.3:8443").unwrap()), Way::Through(_)));
+        let given = |no_proxy| Proxy::given(Some("p:1"), Some(no_proxy), None, &|_: &str| Some("*".to_owned()));
+        let none = given("none").unwrap();
+        assert_eq!((none.bypass.entries(), none.bypass_origin), (Vec::new(), Origin::Argument));
+        assert!(given("").unwrap_err().starts_with("--no-proxy: it is empty; write none"));
+        assert!(given("none,a").unwrap_err().starts_with("--no-proxy: none is no host"));
     }
 
     #[test]

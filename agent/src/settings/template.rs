@@ -57,6 +57,7 @@ impl fmt::Display for Template {
              {password}\n\
              \n\
              # Reached without the proxy: hosts, .domains, addresses, networks, each but the last with :PORT if needed, or *.\n\
+             # Without this line, NO_PROXY of the environment counts, and without that the default; [] exempts nothing.\n\
              {no_proxy}\n\
              \n\
              # Which CA the server is known by, when it is not the one that this host was enrolled with.\n\

@@ -48,7 +48,8 @@ pub struct ConnectorAddArgs {
     /// a terminal [default: what the host's environment says]
     #[arg(long, value_name = "URL")]
     pub proxy: Option<String>,
-    /// What the host reaches without the proxy, with commas in between [default: loopback, link-local and private ranges]
+    /// What the host reaches without the proxy, with commas in between, or none [default: what NO_PROXY of the host's
+    /// environment says; without it loopback, link-local and private ranges]
     #[arg(long, value_name = "LIST")]
     pub no_proxy: Option<String>,
     /// File with the password of the proxy's user in its first line; - for standard input

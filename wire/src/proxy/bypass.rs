@@ -1,5 +1,6 @@
 //! For which servers the proxy is not asked.
 
+use super::NONE;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -59,6 +60,36 @@ impl Bypass {
             .map(Self)
     }
 
+    /// Reads what somebody wrote for Muster, where a choice has three states: not given at all (whatever the environment
+    /// says), the word `none` (nothing is exempt), and entries with commas or spaces in between.
+    ///
+    /// Errors: as [`Bypass::parse`]; nothing at all, or `none` beside an entry, since either may be meant.
+    pub fn given(text: &str) -> Result<Self, String> {
+        let entries: Vec<&str> = text.split([',', ' ']).filter(|entry| !entry.is_empty()).collect();
+        match entries.as_slice() {
+            [] => Err(format!(
+                "it is empty; write {NONE} to send everything through the proxy, or leave it out for what the environment \
+                 of the host says"
+            )),
+            [NONE] => Ok(Self(Vec::new())),
+            entries => Self::listed(entries.iter().copied()),
+        }
+    }
+
+    /// Reads a list of a settings file; an empty one exempts nothing.
+    ///
+    /// Errors: as [`Bypass::parse`]; `none`, which here would be a host of that name.
+    pub fn listed<'a>(entries: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
+        let entries: Vec<&str> = entries.into_iter().collect();
+        if entries.iter().any(|entry| entry.trim().eq_ignore_ascii_case(NONE)) {
+            return Err(format!(
+                "{NONE} is no host in a list; an empty list (as an argument {NONE} by itself) sends everything through the \
+                 proxy"
+            ));
+        }
+        Self::parse(entries)
+    }
+
     /// Whether `host` (a name or an address without brackets) is reached without the proxy.
     #[must_use]
     pub fn covers(&self, host: &str, port: u16) -> bool {
@@ -80,9 +111,10 @@ impl Default for Bypass {
     }
 }
 
+/// As [`Bypass::given`] reads it.
 impl fmt::Display for Bypass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.entries().join(","))
+        if self.0.is_empty() { f.write_str(NONE) } else { f.write_str(&self.entries().join(",")) }
     }
 }
 
@@ -245,6 +277,24 @@ mod tests {
         for host in ["muster.example.org", "172.32.0.1", "9.255.255.255", "192.169.0.1", "2001:db8::1", "8.8.8.8"] {
             assert!(!default.covers(host, 8443), "{host}");
         }
+    }
+
+    #[test]
+    fn none_entries_and_nothing_are_three_things() {
+        for (text, entries) in [("none", &[][..]), (" none ", &[]), ("a, .b", &["a", ".b"]), ("a .b", &["a", ".b"])] {
+            let bypass = Bypass::given(text).unwrap();
+            assert_eq!(bypass.entries(), entries, "{text}");
+            assert_eq!(Bypass::given(&bypass.to_string()).unwrap(), bypass, "{text}");
+        }
+        for text in ["", " ", ","] {
+            assert!(Bypass::given(text).unwrap_err().starts_with("it is empty; write none"), "{text:?}");
+        }
+        for text in ["none,a", "a None", "NONE"] {
+            assert!(Bypass::given(text).unwrap_err().starts_with("none is no host in a list"), "{text:?}");
+        }
+        assert!(Bypass::listed(["none"]).is_err() && Bypass::listed([]).unwrap().entries().is_empty());
+        // What others wrote into the environment is read as they mean it.
+        assert!(Bypass::parse(["none"]).unwrap().covers("none", 1));
     }
 
     #[test]

@@ -17,6 +17,8 @@ use std::str::FromStr;
 
 /// The word for "leave it out" where an empty answer means something else.
 const NONE: &str = "none";
+/// What a host reaches without the proxy when nobody says it here.
+const EXEMPT_DEFAULT: &str = "as the host is set up, else loopback, link-local and private ranges";
 
 /// Greets whoever is there.
 ///
@@ -89,7 +91,7 @@ pub fn ask(given: ConnectorAddArgs) -> Result<ConnectorAddArgs, CliError> {
     }
     if args.no_proxy.is_none() && args.proxy.as_deref().is_some_and(|proxy| proxy != NONE) {
         let check = |text: &str| Way::parse(None, Some(text)).map(|_| text.to_owned());
-        args.no_proxy = optional("Reached without the proxy", "loopback, link-local and private ranges", check)?;
+        args.no_proxy = optional("Reached without the proxy, a list or none", EXEMPT_DEFAULT, check)?;
     }
     if args.components.is_empty() {
         while let Some(choice) = optional("Component to run, NAME=VERSION", "no more", Choice::from_str)? {
@@ -118,7 +120,7 @@ fn folder_default(args: &ConnectorAddArgs) -> &'static str {
 
 fn summary(args: &ConnectorAddArgs) {
     let way = Way::parse(args.proxy.as_deref(), args.no_proxy.as_deref()).unwrap_or_default();
-    let bypass = way.bypass.map_or("loopback, link-local and private ranges".to_owned(), |list| list.to_string());
+    let bypass = way.bypass.map_or(EXEMPT_DEFAULT.to_owned(), |list| list.to_string());
     let (proxy, bypass) = match way.proxy {
         Proxy::Inherited => ("as the host is set up".to_owned(), None),
         Proxy::Never => (NONE.to_owned(), None),
