@@ -10,6 +10,7 @@ use crate::args::Check;
 use crate::identity::{Identity, roots, told_authorities};
 use crate::places::Prefix;
 use crate::settings::{Proxy, Server, Settings};
+use crate::typed;
 use muster_certs::{certificate, store};
 use muster_runtime::clock::Clock;
 use muster_runtime::failure::Failure;
@@ -70,13 +71,20 @@ struct Announced {
     told: PathBuf,
     /// The ids of what is in there and not in `ca_file`.
     lacking: Vec<Sha256Hex>,
+    /// How changed settings are made to count.
+    reload: String,
 }
 
 impl Announced {
     fn of(prefix: &Prefix, ca_file: &Path, own: &str, told: &str) -> Result<Self, Failure> {
         let held = roots(own)?;
         let lacking = roots(told)?.into_iter().filter(|root| !held.contains(root)).collect();
-        Ok(Self { ca_file: ca_file.to_owned(), told: told_authorities(prefix), lacking })
+        Ok(Self {
+            ca_file: ca_file.to_owned(),
+            told: told_authorities(prefix),
+            lacking,
+            reload: typed::command(prefix, "reload"),
+        })
     }
 
     fn line(&self) -> Line {
@@ -87,7 +95,7 @@ impl Announced {
             return Line::pass("authority", format!("ca_file {file} has them all"), needed);
         }
         let measured = format!("ca_file {file} lacks {}", lacking.join(", "));
-        let fix = format!("compare with `muster ca status`, add it from {told}, then `muster-agent reload`");
+        let fix = format!("compare with `muster ca status`, add it from {told}, then `{}`", self.reload);
         Line::warn("authority", measured, needed, fix)
     }
 }
@@ -106,7 +114,8 @@ pub async fn check(args: &Check, prefix: &Prefix, clock: &Clock) -> Result<Repor
         }
         Err(failure) if args.before_enrol => return Err(failure),
         Err(failure) => {
-            let fix = "correct what is named; `muster-agent enrol` writes settings and identity of a new host";
+            let enrol = typed::command(prefix, "enrol");
+            let fix = format!("correct what is named; `{enrol}` writes settings and identity of a new host");
             checks.push(Line::fail("settings", failure.chain(), "agent.toml and identity without a problem", fix));
         }
     }

@@ -7,6 +7,7 @@ use crate::host::facts;
 use crate::identity::{self, Identity, Texts};
 use crate::places::{PROXY_PASSWORD, Prefix};
 use crate::settings::{Origin, Proxy, Server, Template};
+use crate::typed;
 use muster_certs::{Token, certificate, csr, provider, store};
 use muster_runtime::clock::Clock;
 use muster_runtime::failure::Failure;
@@ -58,11 +59,8 @@ pub async fn enrol(args: Enrol, clock: &Clock) -> Result<String, Failure> {
     check_answer(&answer, &ca, &texts, clock)?;
     identity::write(&prefix, &texts)?;
     write_settings(&prefix, server, &proxy, &args)?;
-    let root = prefix.root().display();
-    Ok(format!(
-        "{} is enrolled in fleet {}; start it with: muster-agent run --prefix {root}",
-        answer.name, answer.fleet
-    ))
+    let start = typed::command(&prefix, "run");
+    Ok(format!("{} is enrolled in fleet {}; start it with: {start}", answer.name, answer.fleet))
 }
 
 /// Writes what was used, so that it counts for the agent too: it may be started without this environment.

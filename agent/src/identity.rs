@@ -8,6 +8,7 @@ pub mod next;
 use crate::hands::files;
 use crate::places::Prefix;
 use crate::platform;
+use crate::typed;
 use muster_certs::certificate_id;
 use muster_certs::{
     CertificateFacts, Fleet, Identity as Name, PublisherPublicKey, Role, certificate, client_config, possession, store,
@@ -62,7 +63,8 @@ impl Identity {
     pub fn missing(prefix: &Prefix) -> Failure {
         let root = prefix.root().display();
         Failure::local(format!(
-            "{root} is not enrolled; run `muster-agent enrol`, or the script of `muster connector add`"
+            "{root} is not enrolled; run the script of `muster connector add`, or `{}`",
+            typed::command(prefix, "enrol")
         ))
     }
 

@@ -5,6 +5,7 @@
 use crate::places::Prefix;
 use crate::platform;
 use crate::standing::Told;
+use crate::typed;
 use muster_runtime::failure::Failure;
 use std::fs::{File, TryLockError};
 use std::io;
@@ -72,7 +73,11 @@ pub fn holder(prefix: &Prefix) -> Option<Told> {
 fn other_runs(prefix: &Prefix) -> String {
     let who = holder(prefix).map(|told| format!(", process {} since {}", told.process.pid, told.started_at));
     let root = prefix.root().display();
-    format!("another agent runs with prefix {root}{}; stop it first: muster-agent stop", who.unwrap_or_default())
+    format!(
+        "another agent runs with prefix {root}{}; stop it first: {}",
+        who.unwrap_or_default(),
+        typed::command(prefix, "stop")
+    )
 }
 
 #[cfg(test)]

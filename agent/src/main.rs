@@ -32,6 +32,7 @@ mod standing;
 mod status;
 mod tls;
 mod trial;
+mod typed;
 mod uninstall;
 mod upgrader;
 
@@ -124,8 +125,7 @@ fn prefix(place: &Place) -> Result<Prefix, Failure> {
     if let Some(path) = &place.prefix {
         return Prefix::new(path).map_err(|error| unusable(path, error));
     }
-    let own = std::env::current_exe().and_then(|path| path.canonicalize()).ok();
-    if let Some(prefix) = own.as_deref().and_then(Prefix::of_program) {
+    if let Some(prefix) = typed::own().as_deref().and_then(Prefix::of_program) {
         return Ok(prefix);
     }
     let usual =

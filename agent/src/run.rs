@@ -13,6 +13,7 @@ use crate::platform::{self, Wish, Wishes};
 use crate::removal::Removal;
 use crate::settings::Settings;
 use crate::standing::{Notifier, Standing};
+use crate::typed;
 use crate::{trial, uninstall};
 use muster_runtime::clock::Clock;
 use muster_runtime::failure::Failure;
@@ -199,7 +200,8 @@ pub fn reload(prefix: &Prefix) -> Result<String, Failure> {
     platform::ask_to_reload(pid)
         .map_err(|error| Failure::local_because(format!("the agent, process {pid}, was not told"), error))?;
     Ok(format!(
-        "the agent, process {pid}, reads its settings again; `muster-agent status --prefix {root}` tells how it went"
+        "the agent, process {pid}, reads its settings again; `{}` tells how it went",
+        typed::command(prefix, "status")
     ))
 }
 

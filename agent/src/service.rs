@@ -13,6 +13,7 @@ mod program;
 mod record;
 mod systemd;
 
+pub use program::NAME;
 pub use record::Record;
 
 use crate::identity::Identity;
@@ -21,6 +22,7 @@ use crate::places::Prefix;
 use crate::platform;
 use crate::removal::Removal;
 use crate::run::read_settings;
+use crate::typed;
 use clap::ValueEnum;
 use muster_runtime::failure::Failure;
 use portable::Portable;
@@ -190,7 +192,10 @@ fn installed(prefix: &Prefix) -> Result<Box<dyn Manager>, Failure> {
         Some(record) => Ok(manager(prefix, &record)),
         None => {
             let root = prefix.root().display();
-            Err(Failure::local(format!("no service is installed for {root}; run: muster-agent install")))
+            Err(Failure::local(format!(
+                "no service is installed for {root}; run: {}",
+                typed::command(prefix, "install")
+            )))
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::service::{self, State};
 use crate::settings::Settings;
 use crate::standing::{LinkState, Told};
 use crate::trial;
+use crate::typed;
 use muster_runtime::clock::Clock;
 use muster_runtime::failure::Failure;
 use muster_runtime::settings::SettingsError;
@@ -131,7 +132,7 @@ pub fn status(prefix: &Prefix) -> Result<Status, Failure> {
     if let (Err(error), false) = (&settings, leaves) {
         status.problems = unusable(&prefix.settings(), error, status.agent_runs);
     }
-    let others = status.find_problems(leaves, life, Clock::system().now());
+    let others = status.find_problems(prefix, leaves, life, Clock::system().now());
     status.problems.extend(others);
     Ok(status)
 }
@@ -153,6 +154,7 @@ fn unusable(path: &Path, error: &SettingsError, agent_runs: bool) -> Vec<String>
 pub async fn wait(prefix: &Prefix, patience: Duration) -> Result<(), Failure> {
     let deadline = tokio::time::Instant::now() + patience;
     Identity::load(prefix)?;
+    let start = || typed::command(prefix, "start");
     loop {
         let late = tokio::time::Instant::now() >= deadline;
         let told = lock::holder(prefix);
@@ -167,7 +169,7 @@ pub async fn wait(prefix: &Prefix, patience: Duration) -> Result<(), Failure> {
                 Failure::Outcome(format!("connected, but the server did not confirm this host {within}: {trouble}"))
             }
             Some(_) => Failure::unreachable(format!("the server was not reached {within}: {trouble}")),
-            None => Failure::local(format!("no agent was running {within}; start it: muster-agent start")),
+            None => Failure::local(format!("no agent was running {within}; start it: {}", start())),
         };
         if late {
             return Err(failure);
@@ -182,10 +184,11 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 const OVERDUE_PART: u32 = 4;
 
 impl Status {
-    fn find_problems(&self, leaves: bool, certificate_life: Duration, now: Timestamp) -> Vec<String> {
+    fn find_problems(&self, prefix: &Prefix, leaves: bool, certificate_life: Duration, now: Timestamp) -> Vec<String> {
+        let typed = |words| typed::command(prefix, words);
         let mut problems = Vec::new();
         if leaves {
-            problems.push("the agent is being removed; to finish that: muster-agent uninstall".to_owned());
+            problems.push(format!("the agent is being removed; to finish that: {}", typed("uninstall")));
         }
         let left = self.certificate_expires.since(now);
         if self.certificate_expires <= now {
@@ -194,7 +197,7 @@ impl Status {
             problems.push(format!("the certificate expires at {} and was not renewed", self.certificate_expires));
         }
         match (&self.agent, self.agent_runs) {
-            (None, false) => problems.push("the agent does not run; start it: muster-agent start".to_owned()),
+            (None, false) => problems.push(format!("the agent does not run; start it: {}", typed("start"))),
             (None, true) => problems.push("an agent runs, but does not say how it stands".to_owned()),
             (Some(agent), _) => {
                 problems.extend(agent.identity.clone().into_iter().chain(agent.problem()));
@@ -210,11 +213,11 @@ impl Status {
             && agent.version != self.version
         {
             let (runs, own) = (&agent.version, &self.version);
-            problems
-                .push(format!("the agent that runs is version {runs}, this program is {own}: muster-agent restart"));
+            let restart = typed("restart");
+            problems.push(format!("the agent that runs is version {runs}, this program is {own}: {restart}"));
         }
         match &self.service {
-            None => problems.push("no service keeps the agent running: muster-agent install".to_owned()),
+            None => problems.push(format!("no service keeps the agent running: {}", typed("install"))),
             Some(service) if service.state == "failed" => {
                 problems.push(format!(
                     "the service has failed; it was started again {} times",
@@ -222,7 +225,7 @@ impl Status {
                 ));
             }
             Some(service) if service.pid.is_none() && self.agent_runs => {
-                problems.push("the agent that runs is not the service's: muster-agent restart".to_owned());
+                problems.push(format!("the agent that runs is not the service's: {}", typed("restart")));
             }
             Some(_) => {}
         }

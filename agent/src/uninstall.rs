@@ -9,6 +9,7 @@ use crate::places::Prefix;
 use crate::platform;
 use crate::removal::{Removal, erase, sites};
 use crate::service::{self, Kind};
+use crate::typed;
 use muster_runtime::clock::Clock;
 use muster_runtime::failure::Failure;
 use serde::Serialize;
@@ -75,7 +76,8 @@ pub async fn finish(prefix: &Prefix, removal: Removal) -> Result<Removal, Failur
     if let Some(why) = &removal.failed {
         files::remove_file(&prefix.removal()).map_err(failed)?;
         return Err(Failure::Outcome(format!(
-            "{why}; the agent stays, start it with: muster-agent start (without --purge the components stay)"
+            "{why}; the agent stays, start it with: {} (without --purge the components stay)",
+            typed::command(prefix, "start")
         )));
     }
     removal.write(prefix).map_err(failed)?;

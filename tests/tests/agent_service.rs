@@ -123,7 +123,10 @@ fn without_systemd_an_ordinary_user_installs_starts_stops_restarts_and_removes_t
     let fleet = Fleet::start();
     fleet.publish("1.0", true);
     let account = Account::new(&fleet, "alpha");
-    account.agent(&["start"]).ended_with(LOCAL).explaining("run: muster-agent install");
+    // Neither the program nor, later, the one in the prefix is on the PATH: hints name them as they must be typed.
+    let [home, prefix] = [&account.home, &account.prefix()].map(|path| path.display().to_string());
+    let hint = format!("run: {home}/muster-agent install --prefix {prefix}");
+    account.agent(&["start"]).ended_with(LOCAL).explaining(&hint);
     let said = account.agent(&["install", "--as", "portable"]).succeeded().stdout;
     assert!(said.contains("@reboot") && said.contains("runs as process"), "{said}");
     account.agent(&["status", "--wait", "60"]).succeeded();
@@ -179,7 +182,8 @@ fn without_systemd_an_ordinary_user_installs_starts_stops_restarts_and_removes_t
     let status = account.status();
     assert_eq!((&status["agent_runs"], &status["agent"]), (&false.into(), &Value::Null), "{status}");
     assert!(status["problems"].to_string().contains("the agent does not run"), "{status}");
-    account.agent(&["status", "--wait", "1"]).ended_with(LOCAL).explaining("no agent was running");
+    let hint = format!("no agent was running within 1 s; start it: {prefix}/agent/current/muster-agent start\n");
+    account.agent(&["status", "--wait", "1"]).ended_with(LOCAL).explaining(&hint);
     assert!(is_alive(component));
 
     // After a crash as after a stop.

@@ -87,7 +87,7 @@ impl Processes for Here {
     }
 
     fn ask_to_reload(_: u32) -> io::Result<()> {
-        let why = "not available on Windows yet; restart the agent: muster-agent restart";
+        let why = "not available on Windows yet; say `restart` in place of `reload`";
         Err(io::Error::new(io::ErrorKind::Unsupported, why))
     }
 

@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// The name of the program.
-const NAME: &str = if cfg!(windows) { "muster-agent.exe" } else { "muster-agent" };
+pub const NAME: &str = if cfg!(windows) { "muster-agent.exe" } else { "muster-agent" };
 
 /// Where the service finds the program: this one, copied into the prefix unless it lies there already.
 pub fn place(prefix: &Prefix) -> Result<PathBuf, Failure> {

@@ -27,7 +27,10 @@ impl Book {
     pub fn new(name: &'static str, fleet: &Fleet) -> Self {
         let root = fleet.root().to_str().expect("the temporary folder has a plain name").to_owned();
         let here = env!("CARGO_MANIFEST_DIR").to_owned();
-        let masks = [(root, "{root}"), (here, "{here}")].map(|(text, stands)| (text, stands.to_owned())).into();
+        // A hint names the program by its path.
+        let agent = fleet.programs().agent.display().to_string();
+        let masks = [(agent, "muster-agent"), (root, "{root}"), (here, "{here}")];
+        let masks = masks.map(|(text, stands)| (text, stands.to_owned())).into();
         let mut book =
             Self { name, programs: fleet.programs().clone(), data: fleet.data(), masks, text: String::new() };
         if let Some(address) = fleet.known_address() {
