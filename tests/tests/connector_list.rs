@@ -299,7 +299,7 @@ fn a_restart_of_the_server_forgets_no_since(kinds: &mut Kinds) {
 fn edits_move_and_describe(kinds: &Kinds) {
     let edit = |options: &[&str]| kinds.text(&[&["connector", "edit", "new-1"], options].concat());
     let said = edit(&["--pool", "blue", "--description", "a spare one"]);
-    assert!(said.starts_with("new-1: pool blue, site rack-2\n"), "{said}");
+    assert!(said.starts_with("new-1: pool blue, site rack-2, described as a spare one\n"), "{said}");
     assert!(said.contains("greeter 1.0 is wanted now; its agent is told at once (t1)"), "{said}");
     kinds.check(&["--pool", "blue"], &["new-1", "web-1", "web-2"]);
     let said = edit(&["--no-pool", "--no-site"]);

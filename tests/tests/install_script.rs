@@ -122,7 +122,10 @@ fn a_renewed_script_gives_the_host_a_new_identity_and_the_old_script_is_worth_no
     let old = site.script(&fleet, "alpha");
     // The prefix is the one of before, and the token of the first script dies.
     let renewed = fleet.muster(&["connector", "add", "alpha", "--renew"]).succeeded().stdout;
-    site.run(&old).ended_with(NOT_ENROLLED).explaining("is not valid").explaining("muster connector add alpha --renew");
+    site.run(&old)
+        .ended_with(NOT_ENROLLED)
+        .explaining("was replaced by a newer one")
+        .explaining("connector add alpha --renew");
     site.is_bare();
     site.run(&renewed).succeeded();
     site.comes_online(&fleet, "alpha");
@@ -135,6 +138,40 @@ fn a_renewed_script_gives_the_host_a_new_identity_and_the_old_script_is_worth_no
     assert_ne!(certificate(), first);
     assert_ne!(site.pids(), pids, "the agent goes on with the old identity");
     site.comes_online(&fleet, "alpha");
+}
+
+/// Nothing listens at the proxy, so whatever asked it would fail.
+#[test]
+fn a_proxy_that_is_not_for_this_server_stops_nothing_and_is_named() {
+    const DEAD: &str = "http://127.0.0.1:1";
+    let fleet = Fleet::offering();
+    let downloader = if find("curl").is_some() { "curl" } else { "wget" };
+    let site = Site::new(&fleet, "inherits", &[downloader]);
+    let file = site.home().join("install.sh");
+    fs::write(&file, site.script(&fleet, "inherits")).unwrap();
+    let behind = format!("HTTPS_PROXY={DEAD} https_proxy={DEAD} ALL_PROXY={DEAD} exec /bin/sh \"$0\"");
+    let installed = site.start("/bin/sh", &["-c", &behind, file.to_str().unwrap()]).succeeded();
+    let proxy = line(&installed.stdout, "proxy");
+    assert!(proxy.starts_with("PASS") && proxy.contains("what is exempt by default covers it"), "{proxy}");
+    site.comes_online(&fleet, "inherits");
+    let settings = fs::read_to_string(site.prefix().join("agent.toml")).unwrap();
+    assert!(settings.contains(&format!("\nproxy = \"{DEAD}\"")), "{settings}");
+
+    // Given by whoever adds the connector, it is named to them, beside the script and not in its place.
+    let site = Site::new(&fleet, "told", &[downloader]);
+    let prefix = site.prefix().to_str().unwrap();
+    let added = fleet.muster(&["connector", "add", "told", "--prefix", prefix, "--proxy", DEAD]).succeeded();
+    let note = format!("The proxy {DEAD} is not used for the server ");
+    assert!(added.stderr.contains(&note) && added.stderr.contains("--no-proxy none"), "{}", added.stderr);
+    assert!(added.stdout.starts_with("#!/bin/sh\n"), "{}", added.stdout);
+    site.run(&added.stdout).succeeded();
+    site.comes_online(&fleet, "told");
+    // Only who says so sends it through the proxy.
+    let site = Site::new(&fleet, "through", &[downloader]);
+    let script = site.script_with(&fleet, "through", &["--proxy", DEAD, "--no-proxy", "none"]);
+    let refused = site.run(&script).ended_with(NOT_DOWNLOADED);
+    assert!(line(&refused.stdout, "proxy").starts_with("FAIL"), "{refused:?}");
+    site.is_bare();
 }
 
 #[test]

@@ -57,7 +57,7 @@ impl Run for InitArgs {
              {:<10} {}  (signs packages)\n  \
              {:<10} {}  (operator {operator})\n  \
              {:<10} {}\n\n\
-             next:\n  muster serve --data {root}\n  muster connector add NAME --data {root} > install.sh",
+             next:\n  muster serve --data {root}\n  muster connector add NAME --data {root} --output install.sh",
             "authority",
             data.ca_certificate().display(),
             "server",

@@ -367,7 +367,7 @@ function Register-Host {
     # How it is started is this script's to say.
     & $script:Program @Words | ForEach-Object { Say ($_ -replace '; start it with.*$', '') }
     if ($LASTEXITCODE -ne 0) {
-        Stop-Here 5 "not enrolled; for a new token run on the server: muster connector add $Name --renew --shell powershell"
+        Stop-Here 5 "not enrolled; for a new token run on the server: muster connector add $Name --renew --shell powershell (--reinstall in place of --renew if it was removed)"
     }
     $script:Enrolled = $true
     [IO.File]::WriteAllText($Stamp, "$Digest`n")

@@ -873,7 +873,7 @@ enrol() {
         ${password:+--proxy-password-file "$password"} >"$work/enrolled" <<MUSTER_STDIN ||
 $(token)
 MUSTER_STDIN
-        fail 5 "not enrolled; for a new token run on the server: muster connector add $NAME --renew"
+        fail 5 "not enrolled; for a new token run on the server: muster connector add $NAME --renew (--reinstall if it was removed)"
     enrolled=yes
     # How it is started is this script's to say.
     told=$(cat "$work/enrolled")

@@ -26,14 +26,16 @@ impl Run for TokenListArgs {
         let meant = connector::meant(&mut operator, self.meant.to).await?;
         list.tokens.retain(|token| meant.has(token.connector.as_str()));
         operator.close().await;
-        Ok(Output::new(&list, text(&list)))
+        let text = match (list.tokens.is_empty(), self.all) {
+            (true, true) => "no tokens within the last 30 days".to_owned(),
+            (true, false) => "no live tokens; --all shows those that have ended, too".to_owned(),
+            (false, _) => text(&list),
+        };
+        Ok(Output::new(&list, text))
     }
 }
 
 fn text(list: &TokenList) -> String {
-    if list.tokens.is_empty() {
-        return "no live tokens".to_owned();
-    }
     let any_used = list.tokens.iter().any(|token| token.used_at.is_some());
     let headings = ["TOKEN", "CONNECTOR", "POOL", "PREFIX", "ISSUED BY", "TIME LEFT", "USES", "USED AT", "USED FROM"];
     let shown = if any_used { headings.len() } else { headings.len() - 2 };
