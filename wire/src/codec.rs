@@ -127,6 +127,27 @@ impl Encoding {
     }
 }
 
+/// How deep objects and arrays nest in a JSON text that is sound.
+#[must_use]
+pub fn json_depth(text: &[u8]) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let (mut in_text, mut escaped) = (false, false);
+    for byte in text {
+        match (in_text, byte) {
+            (true, _) if escaped => escaped = false,
+            (true, b'\\') => escaped = true,
+            (_, b'"') => in_text = !in_text,
+            (false, b'{' | b'[') => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            (false, b'}' | b']') => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
 /// Of several tokens the last counts, as with all fields.
 struct TokenOnly(Option<Value>);
 
@@ -188,6 +209,15 @@ mod tests {
         assert!(Encoding::Cbor.decode::<Value>(&[0xa0, 0xa0]).is_err());
         assert!(Encoding::Cbor.decode::<Value>(&[0xbf; 4096]).is_err());
         assert!(Encoding::Json.decode::<Value>("[".repeat(5000).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn the_depth_of_json_counts_what_is_no_text() {
+        for (text, depth) in
+            [("1", 0), ("{}", 1), (r#"{"a":[[]],"b":{}}"#, 3), (r#"["[[\"[[",{}]"#, 2), (r#"["\\",[]]"#, 2)]
+        {
+            assert_eq!(json_depth(text.as_bytes()), depth, "{text}");
+        }
     }
 
     #[test]

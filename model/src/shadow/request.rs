@@ -1,7 +1,7 @@
 //! Reading requests. The order of the checks is the order in which a request with several faults is refused.
 
 use super::document::json_bytes;
-use muster_wire::codec::{DecodeError, Encoding};
+use muster_wire::codec::{DecodeError, Encoding, json_depth};
 use muster_wire::limits::{CLIENT_TOKEN_BYTES_MAX, SHADOW_DEPTH_MAX, SHADOW_DEPTH_SETTING_MAX};
 use muster_wire::shadow::ShadowError;
 use serde::Serialize;
@@ -135,9 +135,13 @@ pub fn parse_update(
             // "documented" is how AWS spells it.
             Err((ShadowError::new(415, "Unsupported documented encoding; supported encoding is UTF-8"), None))
         }
-        // A whole object beside whose token something is too deep to be read.
+        // A whole object, beside whose token something is too deep to be read, or is no value: a number past all bounds,
+        // half a surrogate pair, a CBOR key that is no text.
         Err(DecodeError::Malformed(_) | DecodeError::Shape) => match encoding.client_token(payload).map(token_of) {
-            Ok(Ok(token)) => Err((too_deep(depth_max), token)),
+            Ok(Ok(token)) if encoding == Encoding::Json && json_depth(payload) > CONTAINERS_MAX => {
+                Err((too_deep(depth_max), token))
+            }
+            Ok(Ok(token)) => Err((bad("Invalid JSON"), token)),
             Ok(Err(error)) => Err((error, None)),
             Err(_) => Err((bad("Invalid JSON"), None)),
         },

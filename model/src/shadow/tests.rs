@@ -308,6 +308,8 @@ fn each_fault_has_its_literal_message() {
         (&format!(r#"{{"clientToken":"{long}"}}"#), "Invalid clientToken", None),
         (r#"{"state":{"delta":{}}}"#, "State contains an invalid node", None),
         (r#"{"state":{"desired":{"a":[1,null]}}}"#, "Invalid JSON", None),
+        (r#"{"state":{"desired":{"a":1e400}},"clientToken":"t"}"#, "Invalid JSON", Some("t")),
+        (r#"{"state":{"desired":{"a":"\ud800"}},"clientToken":"t"}"#, "Invalid JSON", Some("t")),
         (
             r#"{"state":{"desired":{"1":{"2":{"3":{"4":{"5":{"6":{"7":0}}}}}}}}}"#,
             "JSON contains too many levels of nesting; maximum is 6",
