@@ -76,6 +76,10 @@ impl Said {
     /// Sorts the properties of a publish or a will.
     pub(crate) fn new(props: &[Property]) -> Result<Self, End> {
         let mut said = Self::default();
+        if props.iter().any(has_null) {
+            // Whoever gets it would have to end its own connection.
+            return Err(violation(Code::MalformedPacket, "U+0000 in a text"));
+        }
         for prop in props {
             match prop {
                 Property::TopicAlias(alias) => said.alias = Some(alias.val()),
@@ -87,8 +91,8 @@ impl Said {
                     said.forwarded().is_text = Some(format.val() == 1);
                 }
                 Property::ContentType(text) => said.forwarded().content_type = Some(text.val().into()),
-                Property::ResponseTopic(topic) if topic.val().contains(['+', '#']) => {
-                    return Err(violation(Code::ProtocolError, "wildcard in a response topic"));
+                Property::ResponseTopic(topic) if topic.val().is_empty() || topic.val().contains(['+', '#']) => {
+                    return Err(violation(Code::ProtocolError, "response topic that is none"));
                 }
                 Property::ResponseTopic(topic) => said.forwarded().response_topic = Some(topic.val().into()),
                 Property::UserProperty(pair) => said.forwarded().user.push((pair.key().into(), pair.val().into())),
@@ -106,6 +110,16 @@ impl Said {
     pub(crate) fn life(&self) -> Option<Duration> {
         let life = |seconds: u32| Duration::from_secs(seconds.into()).clamp(Duration::from_secs(1), MESSAGE_EXPIRY_MAX);
         self.expiry.map(life)
+    }
+}
+
+/// Whether a text that is forwarded has the character that no text of MQTT may have.
+fn has_null(prop: &Property) -> bool {
+    match prop {
+        Property::ContentType(text) => text.val().contains('\0'),
+        Property::ResponseTopic(topic) => topic.val().contains('\0'),
+        Property::UserProperty(pair) => pair.key().contains('\0') || pair.val().contains('\0'),
+        _ => false,
     }
 }
 
@@ -132,7 +146,7 @@ pub(crate) fn parse(version: Version, frame: Frame<'_>) -> Result<Incoming, End>
     let flags = header & 0x0f;
     let wanted = match header >> 4 {
         3 => flags,
-        8 | 10 => 2,
+        6 | 8 | 10 => 2,
         _ => 0,
     };
     if flags != wanted {
@@ -323,6 +337,10 @@ mod tests {
         refused(V5, 0x38, b"\0\x01t\0", 0x81); // DUP, QoS 0
         refused(V5, 0x32, b"\0\x01t\0\0\0", 0x82); // packet id 0
         refused(V5, 0x30, b"\0\x01t\x04\x08\0\x01+", 0x82); // wildcard in a response topic
+        refused(V5, 0x30, b"\0\x01t\x03\x08\0\0", 0x82); // a response topic without a character
+        refused(V5, 0x30, b"\0\x01t\x04\x08\0\x01\0", 0x81); // U+0000 in a response topic
+        refused(V5, 0x30, b"\0\x01t\x04\x03\0\x01\0", 0x81); // U+0000 in a content type
+        refused(V5, 0x30, b"\0\x01t\x07\x26\0\x01k\0\x01\0", 0x81); // U+0000 in a user property
         refused(V5, 0x30, b"\0\x01t\x02\x0b\x01", 0x82); // subscription id
         refused(V5, 0x82, b"\0\x01\x02\x0b\x01\0\x01t\0", 0xa1); // subscription id
         refused(V5, 0x82, b"\0\x01\x02\x01\x01\0\x01t\0", 0x81); // a property of PUBLISH
@@ -342,6 +360,8 @@ mod tests {
         refused(V3, 0x82, b"\0\0\0\x01t\0", 0x82); // packet id 0
         refused(V3, 0x82, b"\0\x01\0\x09t\0", 0x81); // filter longer than the packet
         refused(V3, 0x82, b"\0\x01\0\x01\xff\0", 0x81); // not UTF-8
+        refused(V5, 0x50, b"\0\x01", 0x82); // PUBREC, of QoS 2
+        refused(V5, 0x62, b"\0\x01", 0x82); // PUBREL, of QoS 2
         refused(V3, 0x10, b"", 0x82); // CONNECT again
         refused(V3, 0x20, b"\0\0", 0x81); // a server's packet
         refused(V3, 0xf0, b"", 0x81); // AUTH

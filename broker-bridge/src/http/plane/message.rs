@@ -40,7 +40,7 @@ pub(super) fn read(
     let life = wish.expiry_seconds.map(|seconds| Duration::from_secs(seconds.max(1).into()).min(MESSAGE_EXPIRY_MAX));
     let properties = Properties {
         is_text: format(headers, &payload)?,
-        content_type: wish.content_type,
+        content_type: wish.content_type.map(|text| sound("contentType", text)).transpose()?,
         response_topic: wish.response_topic.map(response_topic).transpose()?,
         user: user_properties(headers)?,
         expires: life.map(|life| shared.clock.now().plus(life)),
@@ -80,8 +80,14 @@ fn format(headers: &HeaderMap, payload: &[u8]) -> Result<Option<bool>, Fault> {
     }
 }
 
+/// A text that subscribers can be given: MQTT has none with U+0000, and ends the connection over one.
+fn sound(what: &str, text: Box<str>) -> Result<Box<str>, Fault> {
+    if text.contains('\0') { Err(invalid(format!("{what} has the character U+0000"))) } else { Ok(text) }
+}
+
 fn response_topic(text: Box<str>) -> Result<Box<str>, Fault> {
-    let usable = text.len() <= TOPIC_BYTES_MAX && !text.contains(|c: char| "+#".contains(c) || c.is_control());
+    let usable =
+        (1..=TOPIC_BYTES_MAX).contains(&text.len()) && !text.contains(|c: char| "+#".contains(c) || c.is_control());
     if usable { Ok(text) } else { Err(invalid("responseTopic is not a topic")) }
 }
 
@@ -98,8 +104,10 @@ fn user_properties(headers: &HeaderMap) -> Result<Vec<Pair>, Fault> {
         value = serde_json::from_str(text).map_err(|_| wrong())?;
     }
     let objects: Vec<Map<String, Value>> = serde_json::from_value(value).map_err(|_| wrong())?;
-    let pairs =
-        objects.into_iter().flatten().map(|(name, value)| Ok((name.into(), value.as_str().ok_or_else(wrong)?.into())));
+    let pairs = objects.into_iter().flatten().map(|(name, value)| {
+        let value = value.as_str().ok_or_else(wrong)?;
+        Ok((sound(USER_PROPERTIES, name.into())?, sound(USER_PROPERTIES, value.into())?))
+    });
     pairs.collect()
 }
 
@@ -143,10 +151,20 @@ mod tests {
         for text in [plain.to_owned(), Value::from(plain).to_string()] {
             assert_eq!(user_properties(&with(USER_PROPERTIES, &STANDARD.encode(text))).unwrap(), wanted);
         }
-        for bad in ["{}", "[1]", r#"[{"a":1}]"#, "\"x\"", "nope"] {
+        for bad in ["{}", "[1]", r#"[{"a":1}]"#, r#"[{"a":"\u0000"}]"#, r#"[{"\u0000":"a"}]"#, "\"x\"", "nope"] {
             assert!(user_properties(&with(USER_PROPERTIES, &STANDARD.encode(bad))).is_err(), "{bad}");
         }
         assert!(user_properties(&with(USER_PROPERTIES, "***")).is_err());
+    }
+
+    #[test]
+    fn texts_that_mqtt_cannot_carry_are_refused() {
+        assert!(sound("contentType", "text/plain".into()).is_ok());
+        assert!(sound("contentType", "a\0b".into()).is_err());
+        assert!(response_topic("app/t1/answers".into()).is_ok());
+        for bad in ["", "a/#", "a\0", &"x".repeat(TOPIC_BYTES_MAX + 1)] {
+            assert!(response_topic(bad.into()).is_err(), "{bad:?}");
+        }
     }
 
     #[test]
