@@ -153,6 +153,7 @@ fn a_script_in_a_file_is_for_its_owner_alone_and_no_password_stands_in_an_argume
     let output = file.to_str().unwrap();
     let said = fleet.muster(&["connector", "add", "alpha", "--output", output]).succeeded().stdout;
     assert!(said.contains("only its owner can read it") && !said.contains("mst1_"), "{said}");
+    assert!(said.contains("next, on the host and before 20") && said.ends_with("\n  sh install.sh\n"), "{said}");
     let script = fs::read_to_string(&file).unwrap();
     assert!(script.starts_with("#!/bin/sh\n") && script.ends_with("main \"$@\"\n") && script.contains("mst1_"));
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);

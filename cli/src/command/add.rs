@@ -69,7 +69,15 @@ impl Run for ConnectorAddArgs {
             ))
         })?;
         let what = if args.preview { "a preview" } else { "the script with its token" };
-        let text = format!("{what} is in {}; only its owner can read it", file.display());
+        let mut text = format!("{what} is in {}; only its owner can read it", file.display());
+        if !args.preview {
+            let name = file.file_name().unwrap_or_default().display();
+            let run = match plan.shell {
+                Shell::Sh => format!("sh {name}"),
+                Shell::Powershell => format!("powershell -ExecutionPolicy Bypass -File {name}"),
+            };
+            text.push_str(&format!("\n\nnext, on the host and before {}:\n  {run}", added.expires_at));
+        }
         Ok(Output::new(&added, text))
     }
 }
