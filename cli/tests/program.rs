@@ -33,10 +33,12 @@ fn mistakes_end_with_2_and_an_absent_server_with_3() {
     check(&["init", "--data", at, "--host", "localhost"], 2, "holds a fleet already");
     check(&["serve", "--check", "--data", at], 0, "");
     check(&["connector", "list", "--data", at], 3, "muster serve");
-    // A port that was free a moment ago: nobody answers there.
     check(&["allowlist", "--data", at], 0, "");
     check(&["allowlist", "--data", at, "--static", "--wildcard"], 2, "cannot be used with");
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Bound and not listening: nobody answers there, and nobody else can take it.
+    let nobody = tokio::net::TcpSocket::new_v4().unwrap();
+    nobody.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let free = nobody.local_addr().unwrap();
     fs::write(data.join("server.addr"), format!("{free}\n")).unwrap();
     check(&["connector", "list", "--data", at], 3, "is `muster serve` running?");
     let add = |more: &[&str], says| {

@@ -1,4 +1,4 @@
-//! A real fleet for a test: the built programs as processes, on a free port and in a folder of their own.
+//! A real fleet for a test: the built programs as processes, on a port and in a folder of their own.
 //!
 //! Whatever is started here ends with the value that stands for it. When a test fails, the folder with data and logs
 //! stays and is named. All of it blocks: a test is a plain function.
@@ -6,6 +6,7 @@
 mod gate;
 mod host;
 mod package;
+mod port;
 mod process;
 mod programs;
 mod proxy;
@@ -14,12 +15,14 @@ mod site;
 pub use gate::{Gate, Rule};
 pub use host::Host;
 pub use package::Package;
+pub use port::Port;
 pub use process::{Output, Process};
 pub use programs::Programs;
 pub use proxy::{Namespace, Proxy};
 pub use site::{Site, find};
 
 use crate::client::Credentials;
+use muster_wire::time::Timestamp;
 use serde_json::Value;
 use std::fs;
 use std::net::SocketAddr;
@@ -36,6 +39,7 @@ pub struct Fleet {
     /// Removes `root`, unless the test fails.
     folder: Option<tempfile::TempDir>,
     server: Option<Process>,
+    port: Port,
     address: Option<SocketAddr>,
 }
 
@@ -73,12 +77,13 @@ impl Fleet {
             fs::create_dir(root.join(name)).expect("a new folder in the temporary one");
         }
         let programs = Programs::find();
-        let fleet = Self { programs, root, folder: Some(folder), server: None, address: None };
+        let port = Port::reserve();
+        let fleet = Self { programs, root, folder: Some(folder), server: None, port, address: None };
         fleet.muster(&["init", "--host", "localhost"]).succeeded();
         fleet
     }
 
-    /// Starts the server: on a free port the first time, on the same port afterwards. Returns when it is ready.
+    /// Starts the server, on the fleet's own port. Returns when it is ready.
     #[track_caller]
     pub fn serve(&mut self) {
         let command = Command::new(&self.programs.muster);
@@ -123,7 +128,7 @@ impl Fleet {
     #[track_caller]
     fn serve_by(&mut self, mut command: Command) {
         assert!(self.server.is_none(), "the server runs already");
-        let listen = self.address.map_or_else(|| "127.0.0.1:0".to_owned(), |address| address.to_string());
+        let listen = self.port.address().to_string();
         command.arg("serve").arg("--data").arg(self.data()).args(["--listen", &listen]);
         let mut server = Process::spawn_and_listen("the server", command, &self.log_file("server"));
         let line = server.wait_for_line("ready ", READY_DEADLINE);
@@ -268,6 +273,16 @@ impl Fleet {
         process::tail(&self.log_file(name))
     }
 
+    /// When the server wrote the last line of its log that has all of these words, since 1970. What is promised of the
+    /// server is measured so: when this machine gets round to telling the test is another matter.
+    #[track_caller]
+    pub fn logged(&self, words: &[&str]) -> Duration {
+        let log = fs::read_to_string(self.log_file("server")).expect("the server has a log");
+        let line = log.lines().rev().find(|line| words.iter().all(|word| line.contains(word)));
+        let line = line.unwrap_or_else(|| panic!("no line with {words:?} in:\n{}", self.log("server")));
+        written_at(line).unwrap_or_else(|| panic!("no time is in front of {line:?}"))
+    }
+
     fn log_file(&self, name: &str) -> PathBuf {
         self.root.join("logs").join(format!("{name}.log"))
     }
@@ -285,9 +300,16 @@ impl Drop for Fleet {
     }
 }
 
+/// The time in front of a line of a log: `2026-11-22T14:00:00.123456Z  INFO …`.
+fn written_at(line: &str) -> Option<Duration> {
+    let (second, micros) = line.split_whitespace().next()?.strip_suffix('Z')?.split_once('.')?;
+    let second = u64::try_from(Timestamp::from_utc(&format!("{second}Z"))?.epoch_seconds()).ok()?;
+    Some(Duration::from_secs(second) + Duration::from_micros(micros.parse().ok()?))
+}
+
 /// Starting includes the recovery of the store.
-const READY_DEADLINE: Duration = Duration::from_secs(30);
+const READY_DEADLINE: Duration = Duration::from_secs(120);
 /// Longer than the server's own grace for its connections.
-const STOP_DEADLINE: Duration = Duration::from_secs(30);
+const STOP_DEADLINE: Duration = Duration::from_secs(120);
 /// Longer than the command line waits for an answer.
-const COMMAND_DEADLINE: Duration = Duration::from_secs(60);
+const COMMAND_DEADLINE: Duration = Duration::from_secs(120);

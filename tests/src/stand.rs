@@ -12,7 +12,7 @@ use std::time::Duration;
 /// The component of the tests.
 pub const COMPONENT: &str = "greeter";
 /// An upgrade takes a few seconds; a machine under load gets many times as many.
-pub const UPGRADE_DEADLINE: Duration = Duration::from_secs(90);
+pub const UPGRADE_DEADLINE: Duration = Duration::from_secs(180);
 
 /// The one process of the component on a host.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -63,8 +63,7 @@ fn recoveries(fleet: &Fleet) -> Vec<Value> {
 
 fn log_says(host: &Host, words: &str) {
     eventually(&format!("the log of {} says {words:?}", host.name()), SOON, || {
-        let log = host.log();
-        if log.contains(words) { Ok(()) } else { Err(log) }
+        if host.has_logged(words) { Ok(()) } else { Err(host.log()) }
     });
 }
 

@@ -3,7 +3,7 @@
 
 use muster_certs::Throwaway;
 use muster_tests::eventually::eventually;
-use muster_tests::fleet::{Fleet, Host, Output};
+use muster_tests::fleet::{Fleet, Host, Output, Port};
 use muster_tests::stand::{COMPONENT, deploy};
 use rustls::{ServerConnection, StreamOwned};
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(90);
 /// Exit codes of the agent: refused by the server, wrong on this host, server not reached.
 const REFUSED: i32 = 1;
 const LOCAL: i32 = 2;
@@ -119,8 +119,9 @@ fn a_server_that_is_not_the_one_meant_learns_nothing() {
     let token = fleet.add_connector("alpha");
     Attempt { ca_pem: other.ca_pem(), ..Attempt::new(&fleet, "alpha", "alpha", &token) }.fails(UNREACHED, "CA");
     Attempt { ca_pem: "no PEM".to_owned(), ..Attempt::new(&fleet, "alpha", "alpha", &token) }.fails(LOCAL, "--ca");
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    Attempt { server: nobody, ..Attempt::new(&fleet, "alpha", "alpha", &token) }.fails(UNREACHED, "not reached");
+    let nobody = Port::reserve();
+    Attempt { server: nobody.address().to_string(), ..Attempt::new(&fleet, "alpha", "alpha", &token) }
+        .fails(UNREACHED, "not reached");
     Attempt { server: "localhost".to_owned(), ..Attempt::new(&fleet, "alpha", "alpha", &token) }
         .fails(LOCAL, "--server");
     // None of that spent the token.

@@ -3,7 +3,7 @@
 
 use muster_runtime::faults::SETTINGS_POINTS;
 use muster_tests::eventually::eventually;
-use muster_tests::fleet::{Fleet, Host, Namespace, Proxy};
+use muster_tests::fleet::{Fleet, Host, Namespace, Port, Proxy};
 use muster_tests::stand::{COMPONENT, deploy, ended, upgrade};
 use serde_json::Value;
 use std::fs;
@@ -72,8 +72,8 @@ fn enrolment_and_upgrade_go_through_a_proxy_with_and_without_password() {
     fails(&["--proxy", &closed.url(None)], UNREACHED, "wants to know who asks");
     fails(&["--proxy", &with_user, "--proxy-password-file", &wrong], UNREACHED, "does not accept user \"fleet\"");
     fails(&["--proxy", &with_user.replace("fleet@", "fleet:geheim@")], LOCAL, "--proxy-password-file");
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    fails(&["--proxy", &nobody], UNREACHED, "cannot connect to the proxy");
+    let nobody = Port::reserve();
+    fails(&["--proxy", &nobody.address().to_string()], UNREACHED, "cannot connect to the proxy");
 
     for (name, proxy, args) in [
         ("alpha", &open, vec!["--proxy".to_owned(), open.url(None)]),
@@ -127,7 +127,7 @@ fn behind(fleet: &Fleet, proxy: &Proxy) -> Host {
     let args = ["--proxy", &proxy.url(None), EVERYTHING[0], EVERYTHING[1]];
     let (mut host, output) = Host::try_enrol_with(fleet, "alpha", &token, None, &args);
     output.succeeded();
-    set(&host, "heartbeat_s = 1\nconfirm_within_s = 5\n");
+    set(&host, "heartbeat_s = 1\nconfirm_within_s = 15\n");
     host.run();
     online(fleet, &host);
     proven(&host, "alpha");
@@ -152,8 +152,7 @@ fn an_agent_comes_back_by_itself_when_its_proxy_does() {
     let mut host = behind(&fleet, &proxy);
     proxy.freeze();
     eventually("the agent notices", SOON, || {
-        let log = host.log();
-        if log.contains("did not answer within") { Ok(()) } else { Err(log) }
+        if host.has_logged("did not answer within") { Ok(()) } else { Err(host.log()) }
     });
     assert!(host.is_running());
     let before = proxy.tunnels();

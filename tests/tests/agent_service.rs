@@ -38,7 +38,11 @@ impl Account {
         let home = fleet.root().join("hosts").join(name);
         fs::create_dir(&home).unwrap();
         let account = Self { name: name.to_owned(), home, user: getuid().is_root().then_some(STRANGER) };
-        fs::copy(&fleet.programs().agent, account.home.join("muster-agent")).unwrap();
+        // By a child: what this process has open for writing is open too in whatever another test is about to start, and
+        // a program that somebody has open for writing cannot be run.
+        let mut copy = Command::new("cp");
+        copy.arg(&fleet.programs().agent).arg(account.home.join("muster-agent"));
+        Output::of(copy, SOON).succeeded();
         fs::write(account.home.join("ca.pem"), fleet.ca_pem()).unwrap();
         fs::write(account.home.join("token"), fleet.add_connector(name)).unwrap();
         for path in [".", "muster-agent", "ca.pem", "token"] {

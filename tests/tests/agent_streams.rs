@@ -28,7 +28,7 @@ fn an_upgrade_comes_over_mqtt() {
     let mut host = host(&fleet);
     host.run();
     deploy(&fleet, &host, "1.0");
-    assert!(host.log().contains("download over MQTT"), "{}", host.log());
+    assert!(host.has_logged("download over MQTT"), "{}", host.log());
     fleet.publish("1.1", true);
     deploy(&fleet, &host, "1.1");
 }
@@ -48,7 +48,7 @@ fn with_https_cut_off_the_agent_takes_mqtt_unasked_and_https_again_once_that_is_
     host.run();
     deploy(&fleet, &host, "1.0");
     assert!(gate.cut() > 0, "HTTPS was not even tried");
-    assert!(host.log().contains("download over MQTT"), "{}", host.log());
+    assert!(host.has_logged("download over MQTT"), "{}", host.log());
     fleet.publish("1.1", true);
     deploy(&fleet, &host, "1.1");
 
@@ -74,7 +74,7 @@ fn a_download_over_mqtt_goes_on_where_it_broke_off() {
     host.run();
     deploy(&fleet, &host, "1.0");
     // Three whole blocks of 32 KiB; the digest of the whole was checked before it was unpacked.
-    assert!(host.log().contains("have=98304"), "{}", host.log());
+    assert!(host.has_logged("have=98304"), "{}", host.log());
 }
 
 #[test]

@@ -174,8 +174,10 @@ fn a_host_with_its_own_ca_file_says_loudly_what_it_lacks_and_goes_on_once_it_has
         line => Err(line.to_string()),
     });
     assert!(warning["measured"].as_str().unwrap().contains(new), "{warning}");
-    assert!(host.log().contains("ca_file of agent.toml"), "{}", host.log());
-    let found = finding(&fleet).expect("the server knows it too");
+    eventually("the agent says it loudly", SOON, || {
+        if host.has_logged("ca_file of agent.toml") { Ok(()) } else { Err(host.log()) }
+    });
+    let found = eventually("the server knows it too", SOON, || finding(&fleet).ok_or("no finding"));
     assert!(found["what"].as_str().unwrap().contains(new), "{found}");
     assert!(found["next"].as_str().unwrap().contains("ca_file"), "{found}");
     // It would be cut off: the server does not do that unasked.

@@ -2,7 +2,6 @@
 //! found in two places.
 #![allow(clippy::unwrap_used)]
 
-use muster_runtime::clock::Clock;
 use muster_tests::client::{Credentials, Mqtt, Raw, Version, connect_packet};
 use muster_tests::eventually::eventually;
 use muster_tests::fleet::{Fleet, Host, Output};
@@ -69,18 +68,13 @@ fn a_removed_connector_is_out_within_a_second_while_a_thousand_others_stay() {
         .collect();
 
     let mut connection = connected(&fleet, &victim, "victim");
-    let watch = thread::spawn(move || {
-        let heard = connection.hear_all(SOON);
-        (heard.closed, Clock::system().instant())
-    });
     fleet.muster(&["connector", "remove", "victim", "--yes"]).succeeded();
-    let answered = Clock::system().instant();
-    let (closed, ended) = watch.join().unwrap();
-    assert!(closed, "its connection ends");
-    assert!(ended.saturating_duration_since(answered) < OUT, "it lost its connection {:?} late", ended - answered);
-    assert_eq!(connack(&fleet, &victim, "victim"), NOT_AUTHORIZED);
-    assert!(Clock::system().instant() - answered < OUT, "it is refused at CONNECT");
-    assert!(fleet.log("server").contains("the certificate was revoked (the connector was removed)"));
+    assert_eq!(connack(&fleet, &victim, "victim"), NOT_AUTHORIZED, "from the answer on");
+    assert!(connection.hear_all(SOON).closed, "its connection ends");
+    let removed = fleet.logged(&["connector removed", "connector=victim"]);
+    let late = fleet.logged(&[" disconnected ", "client=victim"]).saturating_sub(removed);
+    assert!(late < OUT, "it lost its connection {late:?} late");
+    fleet.logged(&["the certificate was revoked (the connector was removed)"]);
 
     // PINGREQ and PINGRESP: every one of the others is still there, on the same connection.
     for (at, other) in others.iter_mut().enumerate() {
@@ -260,7 +254,7 @@ fn a_revoked_dashboard_loses_its_connection_and_https_asks_the_same_gate() {
     let reader = Mqtt::connect(fleet.address(), &dashboard, "wall", Version::V5);
     let file = fleet.root().join("certificates/observer/wall.crt");
     fleet.muster(&["cert", "revoke", file.to_str().unwrap(), "--reason", "stolen"]).succeeded();
-    reader.wait_for_end(OUT * 10);
+    reader.wait_for_end(SOON);
     assert_eq!(connack(&fleet, &dashboard, "wall"), NOT_AUTHORIZED);
     let listed = fleet.muster(&["cert", "list"]).succeeded().stdout;
     assert!(listed.contains("observer/wall") && listed.contains("stolen, by admin"), "{listed}");

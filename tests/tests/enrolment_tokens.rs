@@ -5,12 +5,14 @@ use muster_certs::{csr, token::Token};
 use muster_runtime::ids::random_bytes;
 use muster_tests::client::{Credentials, Raw};
 use muster_tests::eventually::eventually;
-use muster_tests::fleet::{Fleet, Output};
+use muster_tests::fleet::{Fleet, Output, Process};
 use serde_json::{Value, json};
 use std::fs;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::thread;
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(60);
@@ -30,6 +32,10 @@ fn add(fleet: &Fleet, args: &[&str]) -> String {
 
 /// `muster-agent enrol` of this folder.
 fn enrol(fleet: &Fleet, folder: &str, name: &str, token: &str, more: &[&str]) -> Output {
+    Output::of(enrolment(fleet, folder, name, token, more), SOON)
+}
+
+fn enrolment(fleet: &Fleet, folder: &str, name: &str, token: &str, more: &[&str]) -> Command {
     let prefix = host(fleet, folder);
     fs::create_dir_all(&prefix).unwrap();
     let [ca, file] = ["ca", "token"].map(|kind| fleet.root().join(format!("{folder}.{kind}")));
@@ -38,7 +44,7 @@ fn enrol(fleet: &Fleet, folder: &str, name: &str, token: &str, more: &[&str]) ->
     let mut command = Command::new(&fleet.programs().agent);
     command.arg("enrol").arg("--prefix").arg(prefix).args(["--server", &fleet.address().to_string(), "--name", name]);
     command.arg("--ca").arg(ca).arg("--token-file").arg(file).args(more);
-    Output::of(command, SOON)
+    command
 }
 
 fn live(fleet: &Fleet) -> Vec<Value> {
@@ -190,6 +196,15 @@ fn a_thousand_guesses_are_refused_throttled_and_logged_and_cost_nobody_else_anyt
     assert!(named <= 20, "the guesser fills the log: {named} lines");
 }
 
+/// Ends the guessing also when the test fails.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
+    }
+}
+
 #[test]
 fn a_throttled_host_waits_as_it_is_told_and_enrols_in_the_end() {
     let fleet = Fleet::start();
@@ -197,8 +212,23 @@ fn a_throttled_host_waits_as_it_is_told_and_enrols_in_the_end() {
     let tls = Credentials { ca_pem: fleet.ca_pem(), own: None }.tls(&[b"http/1.1"]);
     let connection = Raw::from_source("127.0.0.1".parse().unwrap(), fleet.address(), tls).unwrap();
     let mut guesser = Guesser { connection, csr: csr("alpha").unwrap().0 };
-    // A neighbour behind the same address has used up what the address may try.
+    // A neighbour behind the same address uses up what the address may try, until the host has been told to wait.
     while guesser.guess().0 != 429 {}
-    let enrolled = enrol(&fleet, "alpha", "alpha", &token, &[]).succeeded();
-    assert!(enrolled.stderr.contains("trying again in"), "{enrolled:?}");
+    let waits = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let over = Over(&waits);
+        scope.spawn(|| {
+            while !waits.load(SeqCst) {
+                guesser.guess();
+            }
+        });
+        let log = fleet.root().join("alpha.log");
+        let mut enrolment = Process::spawn("the enrolment", enrolment(&fleet, "alpha", "alpha", &token, &[]), &log);
+        eventually("the host is told to wait", SOON, || {
+            let said = fs::read_to_string(&log).unwrap_or_default();
+            if said.contains("trying again in") { Ok(()) } else { Err(said) }
+        });
+        drop(over);
+        assert!(enrolment.wait(SOON).success(), "{}", fs::read_to_string(&log).unwrap());
+    });
 }

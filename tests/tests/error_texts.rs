@@ -7,7 +7,7 @@ mod book;
 
 use book::Book;
 use muster_tests::client::{Mqtt, Version};
-use muster_tests::fleet::Fleet;
+use muster_tests::fleet::{Fleet, Port};
 use serde_json::json;
 use std::fs;
 use std::net::TcpListener;
@@ -117,7 +117,8 @@ fn this_machine() {
     book.muster(&["connector", "list"]);
     fs::write(&address, "").unwrap();
     book.muster(&["connector", "list"]);
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = Port::reserve();
+    let free = nobody.address();
     fs::write(&address, format!("{free}\n")).unwrap();
     book.mask(&free.port().to_string(), "{free}");
     book.muster(&["connector", "list"]);
@@ -418,7 +419,8 @@ fn agent() {
         let token = ["--token-file", text(token)];
         [&words[..], &token[..], more].concat().iter().map(|word| (*word).to_owned()).collect()
     };
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = Port::reserve();
+    let free = nobody.address();
     book.mask(&free.port().to_string(), "{free}");
     let free = free.to_string();
     let attempts = [

@@ -117,7 +117,7 @@ fn mosquitto_sub_sees_status_and_job_events() {
     }
 }
 
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// What belongs to edge-2 or to nobody, for edge-1.
 const FOREIGN_FILTERS: [&str; 13] = [

@@ -3,7 +3,7 @@
 
 use super::*;
 use muster_certs::Throwaway;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_rustls::TlsAcceptor;
 
 fn server() -> Server {
@@ -69,8 +69,10 @@ async fn a_refusing_a_strange_and_an_absent_proxy_are_told_apart() {
         let error = dial(answer, None, &fleet).await.unwrap_err().to_string();
         assert!(error.contains(expected) && error.contains("http://me@127.0.0.1:"), "{answer:?}: {error}");
     }
-    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let way = Way::Through(ProxyUrl::parse(&nobody.to_string()).unwrap());
+    // Bound and not listening: nobody answers there, and nobody else can take it.
+    let nobody = TcpSocket::new_v4().unwrap();
+    nobody.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let way = Way::Through(ProxyUrl::parse(&nobody.local_addr().unwrap().to_string()).unwrap());
     let error = connect(&server(), &way).await.unwrap_err();
     assert!(matches!(error, DialError::ConnectProxy { .. }), "{error}");
 }

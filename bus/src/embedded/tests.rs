@@ -3,7 +3,8 @@ use super::*;
 use std::time::Duration;
 use tokio::time::timeout;
 
-const SOON: Duration = Duration::from_secs(5);
+/// For whatever must happen. None of it takes a second; a busy machine may need many.
+const SOON: Duration = Duration::from_secs(60);
 
 fn filter(text: &str) -> TopicFilter {
     TopicFilter::new(text).unwrap()
@@ -77,7 +78,7 @@ async fn a_reader_that_does_not_read_never_stops_the_publisher() {
             publisher.observe(Message::new("a", format!("{n} {}", "x".repeat(1000))), false);
         }
     });
-    timeout(Duration::from_secs(60), all).await.unwrap().unwrap();
+    timeout(SOON, all).await.unwrap().unwrap();
     let read_all = async {
         loop {
             // Said again while nothing comes: the queue may have been full when it was said before.
@@ -88,7 +89,7 @@ async fn a_reader_that_does_not_read_never_stops_the_publisher() {
             }
         }
     };
-    timeout(Duration::from_secs(30), read_all).await.unwrap();
+    timeout(SOON, read_all).await.unwrap();
     drop(lazy);
 }
 

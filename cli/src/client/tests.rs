@@ -7,7 +7,7 @@ use muster_wire::admin::{ListComponents, ShowConnector};
 use rumqttc::v5::mqttbytes::v5::{ConnAck, PubAck, SubAck};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -201,8 +201,9 @@ async fn each_way_not_to_connect_has_its_own_words() {
     let (_, error) = tokio::join!(refuse, connect(&address, &misled));
     check_unreachable(&error, "the CA of this data folder does not vouch for");
 
-    // Nobody listens.
-    drop(stand);
-    let error = connect(&address, &ours).await;
+    // Nobody listens, and nobody else can.
+    let nobody = TcpSocket::new_v4().unwrap();
+    nobody.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let error = connect(&nobody.local_addr().unwrap().to_string().parse().unwrap(), &ours).await;
     check_unreachable(&error, "is `muster serve` running?");
 }

@@ -47,4 +47,4 @@ pub fn https(
     }
 }
 
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(90);

@@ -145,4 +145,4 @@ fn packet(header: u8, body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(30);
+const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(60);

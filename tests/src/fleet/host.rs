@@ -221,9 +221,14 @@ impl Host {
         pids
     }
 
-    /// The end of the agent's log.
+    /// The end of the agent's log, for failures.
     pub fn log(&self) -> String {
         tail(&self.log)
+    }
+
+    /// Whether the agent has ever written these words to its log.
+    pub fn has_logged(&self, words: &str) -> bool {
+        fs::read(&self.log).is_ok_and(|log| String::from_utf8_lossy(&log).contains(words))
     }
 }
 
@@ -262,4 +267,4 @@ fn start_mark(pid: i32) -> Option<u64> {
 
 /// Stopping a service may take as long as the agent's own grace, and longer on a busy machine.
 const AGENT_DEADLINE: Duration = Duration::from_secs(90);
-const STOP_DEADLINE: Duration = Duration::from_secs(30);
+const STOP_DEADLINE: Duration = Duration::from_secs(90);

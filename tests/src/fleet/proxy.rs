@@ -1,12 +1,12 @@
 //! A real HTTP proxy, and a network whose only way out it is.
 
-use super::Fleet;
 use super::process::{Output, Process};
+use super::{Fleet, Port};
 use crate::eventually::eventually;
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -14,8 +14,7 @@ use std::time::Duration;
 /// A tinyproxy. Dropped, it is gone.
 pub struct Proxy {
     process: Process,
-    address: IpAddr,
-    port: u16,
+    port: Port,
     log: PathBuf,
 }
 
@@ -24,23 +23,21 @@ impl Proxy {
     #[track_caller]
     pub fn start(fleet: &Fleet, name: &str, address: IpAddr, credentials: Option<(&str, &str)>) -> Self {
         let program = program("tinyproxy");
-        // Free now, and hardly taken by somebody else in the moment in between.
-        let listener = TcpListener::bind((address, 0)).expect("an address of this machine");
-        let port = listener.local_addr().expect("a bound socket has an address").port();
-        drop(listener);
+        let port = Port::reserve_at(address);
         let [log, config] = ["log", "conf"].map(|kind| fleet.root().join("logs").join(format!("{name}.{kind}")));
         let auth = credentials.map(|(user, password)| format!("BasicAuth {user} {password}\n")).unwrap_or_default();
         let text = format!(
-            "Port {port}\nListen {address}\nTimeout 600\nMaxClients 50\nLogFile \"{}\"\nLogLevel Connect\n{auth}",
+            "Port {}\nListen {address}\nTimeout 600\nMaxClients 50\nLogFile \"{}\"\nLogLevel Connect\n{auth}",
+            port.address().port(),
             log.display()
         );
         fs::write(&config, text).expect("a file in the fleet's folder");
         let mut command = Command::new(program);
         command.arg("-d").arg("-c").arg(&config);
         let output = fleet.root().join("logs").join(format!("{name}.out"));
-        let proxy = Self { process: Process::spawn(name, command, &output), address, port, log };
-        eventually("the proxy listens", Duration::from_secs(20), || {
-            TcpStream::connect((address, port)).map(drop).map_err(|error| error.to_string())
+        let proxy = Self { process: Process::spawn(name, command, &output), port, log };
+        eventually("the proxy listens", Duration::from_secs(60), || {
+            TcpStream::connect(proxy.port.address()).map(drop).map_err(|error| error.to_string())
         });
         proxy
     }
@@ -48,7 +45,7 @@ impl Proxy {
     /// Its URL, with a user if one is given.
     pub fn url(&self, user: Option<&str>) -> String {
         let user = user.map(|user| format!("{user}@")).unwrap_or_default();
-        format!("http://{user}{}:{}", self.address, self.port)
+        format!("http://{user}{}", self.port.address())
     }
 
     /// How often a tunnel was asked for.

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 /// Longer than any command here waits for anything.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(120);
 /// Decide how the server is reached, and are not to.
 const ENVIRONMENT: [&str; 5] = ["MUSTER_DATA", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"];
 

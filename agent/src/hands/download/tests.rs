@@ -49,7 +49,7 @@ impl Bench {
             }
             requests
         };
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
         tokio::join!(fetch(&server, &self.wanted, deadline), serve)
     }
 }

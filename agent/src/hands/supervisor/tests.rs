@@ -10,7 +10,7 @@ use muster_model::component::{INSTALLED_FILE, Recipe};
 use muster_wire::id::Sha256Hex;
 use std::fs;
 
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 struct Bench {
     _folder: tempfile::TempDir,

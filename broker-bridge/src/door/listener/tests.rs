@@ -14,7 +14,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-const DEADLINE: Duration = Duration::from_secs(5);
+/// For whatever must happen. None of it takes a second; a busy machine may need many.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 struct Door {
     bridge: Bridge,
@@ -143,26 +144,30 @@ async fn http_without_a_certificate_ends_at_its_deadline_and_with_one_it_stays()
 async fn an_address_that_goes_on_sending_garbage_waits_until_a_client_of_it_does_right() {
     let door = Door::open(Caps::default()).await;
     let (bad, other) = ([127, 0, 0, 2], [127, 0, 0, 3]);
-    for _ in 0..6 {
-        let mut tcp = door.tcp(bad).await;
-        tcp.write_all(b"neither TLS nor anything else").await.unwrap();
-        let ended = timeout(DEADLINE, tcp.read_to_end(&mut Vec::new())).await;
-        assert!(ended.is_ok(), "closed");
-    }
-    let took = async |from| {
-        let begun = Instant::now();
-        assert_eq!(health(&mut door.anonymous(from).await).await, "HTTP/1.1 200");
-        begun.elapsed()
-    };
+    // How long a handshake itself takes is the machine's affair; what the door adds is looked up.
+    let waits = |from: [u8; 4]| door.bridge.shared().offenders.wait(from.into(), Instant::now());
     let second = Duration::from_secs(1);
-    assert!(took(bad).await >= second);
-    assert!(took(other).await < second);
+    let offends = async {
+        while waits(bad) < second {
+            let mut tcp = door.tcp(bad).await;
+            tcp.write_all(b"neither TLS nor anything else").await.unwrap();
+            // Closed, in whatever way.
+            let _ = tcp.read_to_end(&mut Vec::new()).await;
+        }
+    };
+    timeout(DEADLINE, offends).await.expect("who goes on offending waits longer");
+    let begun = Instant::now();
+    assert_eq!(health(&mut door.anonymous(bad).await).await, "HTTP/1.1 200");
+    assert!(begun.elapsed() >= second / 2, "the door holds it, though some of the wait may be over by now");
+    assert_eq!(waits(other), Duration::ZERO);
+    assert_eq!(health(&mut door.anonymous(other).await).await, "HTTP/1.1 200");
     let config = door.fleet.client_config(Role::Connector, "t1", &[b"mqtt"]).unwrap();
     let mut mqtt = door.tls(bad, config).await;
     mqtt.write_all(b"\x10\x0e\0\x04MQTT\x04\x02\0\x1e\0\x02t1").await.unwrap();
     let mut connack = [0; 4];
     timeout(DEADLINE, mqtt.read_exact(&mut connack)).await.expect("an answer in time").unwrap();
     assert_eq!(connack, [0x20, 2, 0, 0]);
-    assert!(took(bad).await < second, "one that does everything right makes up for it");
+    assert_eq!(waits(bad), Duration::ZERO, "one that does everything right makes up for it");
+    assert_eq!(health(&mut door.anonymous(bad).await).await, "HTTP/1.1 200");
     door.swarm.drain(Duration::ZERO).await;
 }

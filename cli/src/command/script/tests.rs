@@ -10,7 +10,7 @@ use muster_wire::admin::AgentDownload;
 use muster_wire::id::Sha256Hex;
 use muster_wire::time::Timestamp;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -147,10 +147,19 @@ impl Host {
         fs::create_dir(host.path("tmp")).unwrap();
         // Whoever runs the tests: the script must not touch the services of this machine.
         for (name, text) in [("bin/curl", CURL), ("bin/id", "#!/bin/sh\necho 1000\n")] {
-            fs::write(host.path(name), text).unwrap();
-            fs::set_permissions(host.path(name), fs::Permissions::from_mode(0o755)).unwrap();
+            host.put_program(name, text);
         }
         host
+    }
+
+    /// Puts a program there. A child writes it: what this process has open for writing is open in every child too that
+    /// another test is about to start, and a program that somebody has open for writing cannot be run.
+    fn put_program(&self, name: &str, text: &str) {
+        let mut command = Command::new("sh");
+        command.args(["-c", "cat >\"$1\" && chmod 755 \"$1\"", "sh"]).arg(self.path(name)).stdin(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        assert!(child.wait().unwrap().success(), "{name} is not written");
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -192,7 +201,7 @@ fn the_script_has_no_placeholder_left_and_the_shell_can_read_it() {
 #[track_caller]
 fn check_with(command: &[&str], script: &str) {
     let mut file = tempfile::NamedTempFile::new().unwrap();
-    std::io::Write::write_all(&mut file, script.as_bytes()).unwrap();
+    file.write_all(script.as_bytes()).unwrap();
     match Command::new(command[0]).args(&command[1..]).arg(file.path()).output() {
         Ok(done) => assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout)),
         Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::NotFound),
@@ -347,8 +356,7 @@ fn a_clock_is_compared_to_the_second() {
     let host = Host::new(AGENT);
     // The host's clock, as a program that the script asks.
     let date = "#!/bin/sh\ncase $2 in +%s) echo 1709251199 ;; *) echo \"Thu, 29 Feb 2024 23:58:59 GMT\" ;; esac\n";
-    fs::write(host.path("bin/date"), date).unwrap();
-    fs::set_permissions(host.path("bin/date"), fs::Permissions::from_mode(0o755)).unwrap();
+    host.put_program("bin/date", date);
     let dry = Case { argument: Some("--dry-run"), ..PLAIN };
     for (theirs, measured) in [
         ("Thu, 29 Feb 2024 23:59:59 GMT", "PASS  clock   0 s ahead"),
@@ -473,8 +481,7 @@ if [ "$(grep -c agent "$CALLS.curl")" -lt 3 ]; then
 fi
 cat "$SERVED" >"$out"
 "#;
-    fs::write(host.path("bin/wget"), wget).unwrap();
-    fs::set_permissions(host.path("bin/wget"), fs::Permissions::from_mode(0o755)).unwrap();
+    host.put_program("bin/wget", wget);
     // Only what is in this folder, so that no curl is found.
     for tool in [
         "sh",

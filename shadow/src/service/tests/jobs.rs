@@ -6,6 +6,21 @@ use super::*;
 use crate::records::{Job, JobThings, key};
 use muster_wire::id::PersonName;
 
+/// Looks again and again until the look succeeds; fails with what was seen last.
+#[track_caller]
+fn eventually<T, S: std::fmt::Debug>(what: &str, mut look: impl FnMut() -> Result<T, S>) -> T {
+    let clock = Clock::system();
+    let end = clock.instant() + SOON;
+    loop {
+        let late = clock.instant() >= end;
+        match look() {
+            Ok(found) => return found,
+            Err(seen) if late => panic!("not in time: {what}; last seen: {seen:?}"),
+            Err(_) => std::thread::sleep(Duration::from_millis(5)),
+        }
+    }
+}
+
 impl Rig {
     fn create(&mut self, request: Value) {
         let mut request = request;
@@ -18,15 +33,7 @@ impl Rig {
     /// Waits until there is room for a job: the server notices a little later that another one is over.
     #[track_caller]
     fn until_created(&mut self, request: &Value) {
-        let mut last = None;
-        for _ in 0..2000 {
-            match self.operator("job-create", request.clone()) {
-                Ok(_) => return,
-                Err(refusal) => last = Some(refusal),
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        panic!("no room: {last:?}");
+        eventually("there is room", || self.operator("job-create", request.clone()).map(drop));
     }
 
     fn shown(&mut self, job: &str) -> Value {
@@ -36,15 +43,10 @@ impl Rig {
     /// Waits until the job is as wanted.
     #[track_caller]
     fn until_job(&mut self, job: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        let mut last = Value::Null;
-        for _ in 0..2000 {
-            last = self.shown(job);
-            if wanted(&last) {
-                return last;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        panic!("{what}: {last}");
+        eventually(what, || {
+            let shown = self.shown(job);
+            if wanted(&shown) { Ok(shown) } else { Err(shown) }
+        })
     }
 
     /// Waits until so many things stand in this status.
@@ -68,9 +70,6 @@ impl Rig {
     }
 
     fn restart(&mut self) {
-        if let Some(service) = self.service.take() {
-            service.stop();
-        }
         self.start();
     }
 
@@ -229,13 +228,10 @@ fn j18_one_execution_is_canceled_and_deleted() {
 
 #[track_caller]
 fn gone(rig: &mut Rig, job: &str) {
-    for _ in 0..2000 {
-        if rig.operator("job-show", json!({ "job_id": job })).is_err() {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    panic!("job {job} is still there: {}", rig.shown(job));
+    eventually("the job is gone", || match rig.operator("job-show", json!({ "job_id": job })) {
+        Ok(shown) => Err(shown),
+        Err(_) => Ok(()),
+    });
 }
 
 #[test]

@@ -261,6 +261,8 @@ fn an_agent_is_told_once_to_uninstall_itself() {
     let id = rig.enrolled("a", json!({ "name": "a" }));
     assert_eq!(ask(&mut rig, start(false)).unwrap().get("job"), None, "it is not connected");
     rig.connects("a", 1, &id);
+    // Its worker answers after it has taken note of the connection.
+    rig.job("a", "get", json!({}));
     while rig.status(&id) != "current" {}
     let job = ask(&mut rig, start(true)).unwrap()["job"].clone();
     let notice = rig.delivered("$aws/things/a/jobs/notify-next");

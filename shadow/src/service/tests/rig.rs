@@ -2,7 +2,8 @@
 
 use super::*;
 
-pub(super) const SOON: Duration = Duration::from_secs(10);
+/// For whatever must happen. None of it takes a second; a busy machine may need many.
+pub(super) const SOON: Duration = Duration::from_secs(60);
 pub(super) const START: i64 = 1_800_000_000;
 
 /// Everything that reached a door.
@@ -107,6 +108,10 @@ impl Rig {
 
     /// Starts the services over the store as it is: after a stop, a restart.
     pub(super) fn start(&mut self) {
+        if self.service.is_some() {
+            // Two would write the same records.
+            self.stop();
+        }
         let (bus, inboxes) = EmbeddedBus::new(2);
         let (sender, heard) = channel();
         let ear = Arc::new(Ear(std::sync::Mutex::new(sender)));

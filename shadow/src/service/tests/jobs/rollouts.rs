@@ -1,7 +1,9 @@
 //! Whom a job reaches, when, how fast, and when it stops.
 
 use super::*;
+use crate::store::{ApplyFuture, Key, Kind, Op, SnapshotVisit, Store, Stored, Visit};
 use muster_wire::limits::JOBS_LIVE_MAX;
+use std::sync::{Condvar, Mutex};
 
 #[test]
 fn j19_things_that_join_a_group_get_its_continuous_job_and_lose_it_when_they_leave() {
@@ -211,15 +213,74 @@ fn a_job_reaches_every_thing_once() {
     assert_eq!((&unknown["code"], &unknown["clientToken"]), (&"ResourceNotFound".into(), &"x".into()));
 }
 
+/// A store that takes so many executions, and more only when it is opened.
+struct Sluice {
+    store: Arc<MemoryStore>,
+    left: Mutex<usize>,
+    opened: Condvar,
+}
+
+impl Sluice {
+    /// Puts one before the store of a rig.
+    fn before(rig: &mut Rig, executions: usize) -> Arc<Self> {
+        let sluice = Self { store: rig.store.clone(), left: Mutex::new(executions), opened: Condvar::new() };
+        let sluice = Arc::new(sluice);
+        rig.stop();
+        rig.front = Some(sluice.clone());
+        rig.start();
+        sluice
+    }
+
+    fn open(&self) {
+        *self.left.lock().unwrap() = usize::MAX;
+        self.opened.notify_all();
+    }
+}
+
+impl Store for Sluice {
+    fn get(&self, key: &[u8]) -> Result<Option<Stored>, StoreError> {
+        self.store.get(key)
+    }
+
+    fn scan_from(&self, prefix: &[u8], after: Option<&[u8]>, visit: &mut Visit<'_>) -> Result<(), StoreError> {
+        self.store.scan_from(prefix, after, visit)
+    }
+
+    fn apply(&self, ops: Vec<Op>) -> ApplyFuture {
+        let prefix = Key::new(Kind::Execution);
+        let executions = ops.iter().filter(|op| op.key.starts_with(prefix.as_bytes())).count();
+        let left = self.left.lock().unwrap();
+        let (mut left, waited) = self.opened.wait_timeout_while(left, SOON, |left| *left < executions).unwrap();
+        assert!(!waited.timed_out(), "nobody opens the sluice");
+        *left -= executions;
+        drop(left);
+        self.store.apply(ops)
+    }
+
+    fn snapshot(&self, visit: &mut SnapshotVisit<'_>) -> Result<(), StoreError> {
+        self.store.snapshot(visit)
+    }
+
+    fn live_bytes(&self) -> u64 {
+        self.store.live_bytes()
+    }
+
+    fn size_on_disk(&self) -> Result<u64, StoreError> {
+        self.store.size_on_disk()
+    }
+}
+
 #[test]
 fn a_job_for_twenty_thousand_things_keeps_nobody_waiting() {
     let mut rig = Rig::new();
+    let sluice = Sluice::before(&mut rig, 5000);
     let things: Vec<String> = (0..20_000).map(|n| format!("t{n:05}")).collect();
     rig.create(json!({ "job_id": "j", "targets": things }));
     // Answered before all of them were told; others are served in between.
     let shown = rig.shown("j");
     assert_eq!(shown["status"], "IN_PROGRESS");
     assert!(shown["numberOfWaitingThings"].as_u64().unwrap() > 0, "{shown}");
+    sluice.open();
     rig.until_job("j", "all are told", |job| job["numberOfWaitingThings"] == 0);
     rig.until_count("j", "Queued", 20_000);
 }
