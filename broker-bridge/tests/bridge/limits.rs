@@ -309,7 +309,8 @@ async fn b1_a_pace_slows_the_reading_and_loses_nothing() {
     for _ in 0..6 {
         assert_eq!(client.next().await.expect("a PUBACK").0, 0x40);
     }
-    assert!(begun.elapsed().as_millis() >= 1900, "four more than a second's worth: {:?}", begun.elapsed());
+    // What is read is answered; the pause comes after it.
+    assert!(begun.elapsed().as_millis() >= 1400, "four more than a second's worth: {:?}", begun.elapsed());
     assert!(stage.bridge.counters().paced > 0);
 }
 
