@@ -2,6 +2,7 @@
 
 use crate::counters::{Budget, Counters, CountersSnapshot};
 use crate::crowd::Crowd;
+use crate::door::arrival::Spoken;
 use crate::door::listener::{BindError, Listener};
 use crate::door::offenders::Offenders;
 use crate::door::recent::Recent;
@@ -228,7 +229,14 @@ impl Bridge {
     ///
     /// Errors: [`BindError`].
     pub async fn bind(&self, address: SocketAddr) -> Result<Listener, BindError> {
-        Listener::bind(self.shared.clone(), address).await
+        Listener::bind(self.shared.clone(), address, Spoken::MqttAndHttp).await
+    }
+
+    /// The same for MQTT alone: whoever speaks HTTP there is hung up on.
+    ///
+    /// Errors: [`BindError`].
+    pub async fn bind_mqtt(&self, address: SocketAddr) -> Result<Listener, BindError> {
+        Listener::bind(self.shared.clone(), address, Spoken::MqttAlone).await
     }
 
     /// Uses other TLS settings for the connections to come.

@@ -277,12 +277,10 @@ async fn bind(
         (Some(_), None) => None,
         (None, None) => settings.mqtt_listen,
     };
-    let open = async |address| {
-        bridge.bind(address).await.map_err(|error| CliError::local_because("the port did not open", error))
-    };
-    let first = open(options.listen.unwrap_or(settings.listen)).await?;
+    let closed = |error| CliError::local_because("the port did not open", error);
+    let first = bridge.bind(options.listen.unwrap_or(settings.listen)).await.map_err(closed)?;
     let second = match second {
-        Some(address) => Some(open(address).await?),
+        Some(address) => Some(bridge.bind_mqtt(address).await.map_err(closed)?),
         None => None,
     };
     Ok((first, second))

@@ -59,6 +59,13 @@ pub(crate) struct Handshake {
 
 type Tls = TlsStream<TcpStream>;
 
+/// What is spoken at a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Spoken {
+    MqttAndHttp,
+    MqttAlone,
+}
+
 enum Arrived {
     Mqtt(Box<Connection<Tls>>),
     Http(Prefixed<Box<Tls>>),
@@ -69,6 +76,7 @@ pub(crate) async fn attend(
     shared: Arc<Shared>,
     stream: TcpStream,
     peer: IpAddr,
+    spoken: Spoken,
     permits: Permits,
     stop: CancellationToken,
 ) {
@@ -79,6 +87,9 @@ pub(crate) async fn attend(
             drop(handshake);
             drop(stop);
             session.await;
+        }
+        Some(Arrived::Http(_)) if spoken == Spoken::MqttAlone => {
+            debug!(%peer, "HTTP at a port for MQTT alone; closed");
         }
         Some(Arrived::Http(stream)) => Box::pin(http::serve(shared, stream, peer, handshake, stop)).await,
         None => {}

@@ -1,6 +1,6 @@
 //! The accept loop. It never waits for a client: each connection is its own task from the first byte.
 
-use super::arrival::{self, Handshake};
+use super::arrival::{self, Handshake, Spoken};
 use crate::bridge::Shared;
 use crate::counters::count;
 use crate::crowd::source;
@@ -55,10 +55,11 @@ pub struct Listener {
     shared: Arc<Shared>,
     tcp: TcpListener,
     local_addr: SocketAddr,
+    spoken: Spoken,
 }
 
 impl Listener {
-    pub(crate) async fn bind(shared: Arc<Shared>, address: SocketAddr) -> Result<Self, BindError> {
+    pub(crate) async fn bind(shared: Arc<Shared>, address: SocketAddr, spoken: Spoken) -> Result<Self, BindError> {
         let error = |source: io::Error| match source.kind() {
             io::ErrorKind::AddrInUse => BindError::InUse { address },
             io::ErrorKind::PermissionDenied => BindError::Denied { address },
@@ -70,7 +71,7 @@ impl Listener {
         socket.bind(address).map_err(error)?;
         let tcp = socket.listen(BACKLOG).map_err(error)?;
         let local_addr = tcp.local_addr().map_err(error)?;
-        Ok(Self { shared, tcp, local_addr })
+        Ok(Self { shared, tcp, local_addr, spoken })
     }
 
     /// The address with the port that was picked.
@@ -82,7 +83,7 @@ impl Listener {
     /// Accepts connections until `stop` is cancelled, then says goodbye to every client of the bridge and waits for
     /// their tasks, at most [`SHUTDOWN_GRACE`]. All listeners of a bridge are stopped together.
     pub async fn run(self, stop: CancellationToken) {
-        let Self { shared, tcp, local_addr } = self;
+        let Self { shared, tcp, local_addr, spoken } = self;
         info!(%local_addr, "listening");
         let mut turned_away = TurnedAway::default();
         loop {
@@ -121,7 +122,7 @@ impl Listener {
             let handshake = Handshake { _of_all: handshake, _of_address: of_address };
             let permits = arrival::Permits { handshake, connection };
             let (for_task, stop) = (shared.clone(), stop.clone());
-            shared.swarm.spawn(arrival::attend(for_task, stream, peer.ip(), permits, stop));
+            shared.swarm.spawn(arrival::attend(for_task, stream, peer.ip(), spoken, permits, stop));
         }
         drop(tcp);
         shared.sessions.stop();

@@ -39,6 +39,22 @@ async fn the_protocol_is_told_by_alpn_or_by_the_first_byte() {
 }
 
 #[tokio::test]
+async fn a_port_for_mqtt_alone_hangs_up_on_http() {
+    let mut stage = Stage::new().await;
+    let listener = stage.bridge.bind_mqtt("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    stage.address = listener.local_addr();
+    stage.swarm.spawn(listener.run(stage.stop.clone()));
+    let mqtt = [connect_packet(4, "c1"), vec![0xe0, 0]].concat();
+    for alpn in [&[b"mqtt" as &[u8]][..], &[b"x-amzn-mqtt-ca"], &[]] {
+        assert_eq!(talk(&stage, alpn, &mqtt).await, [0x20, 2, 0, 0], "{alpn:?}");
+    }
+    let http = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    for alpn in [&[b"http/1.1" as &[u8]][..], &[b"x-amzn-http-ca"], &[]] {
+        assert_eq!(talk(&stage, alpn, http).await, b"", "{alpn:?}");
+    }
+}
+
+#[tokio::test]
 async fn malformed_mqtt_closes_the_connection() {
     let stage = Stage::new().await;
     let mqtt: &[&[u8]] = &[b"mqtt"];
