@@ -22,6 +22,12 @@ use args::Cli;
 use clap::Parser;
 use std::process::ExitCode;
 
+/// A large fleet is many small records of different ages: with the system's allocator a round trip of a shadow update costs
+/// a quarter more at 20,000 things than at 1,000 (`load registered`), with this one the same.
+#[cfg(target_os = "linux")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
