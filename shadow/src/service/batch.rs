@@ -8,7 +8,8 @@ use muster_bus::{Answer, Connection, Deliveries, Inbound, Message, Tag};
 use muster_wire::id::ThingName;
 use muster_wire::limits::COMMIT_BATCH_MAX;
 use muster_wire::time::Timestamp;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::vec::Drain;
 use tokio::sync::mpsc;
@@ -31,7 +32,8 @@ pub(super) struct Batch<'a> {
     store: &'a dyn Store,
     /// The time of everything in this batch.
     pub(super) now: Timestamp,
-    seen: HashMap<Vec<u8>, Seen>,
+    /// In key order: a scan finds what lies under its prefix without a look at the rest.
+    seen: BTreeMap<Vec<u8>, Seen>,
     /// The prefix that was scanned last: what of it is not in `seen` is not there.
     scanned: Option<Vec<u8>>,
     said: Vec<Said>,
@@ -79,7 +81,7 @@ enum Said {
 
 impl<'a> Batch<'a> {
     pub(super) fn new(store: &'a dyn Store, now: Timestamp) -> Self {
-        Self { store, now, seen: HashMap::new(), scanned: None, said: Vec::new(), undo: Vec::new() }
+        Self { store, now, seen: BTreeMap::new(), scanned: None, said: Vec::new(), undo: Vec::new() }
     }
 
     pub(super) fn get<R: Record>(&mut self, key: &Key) -> Result<Option<R>, ServiceError> {
@@ -114,35 +116,31 @@ impl<'a> Batch<'a> {
 
     /// The same, each with its key.
     pub(super) fn scan_with_keys<R: Record>(&mut self, prefix: &Key) -> Result<Vec<(Vec<u8>, R)>, ServiceError> {
-        let mut found: BTreeMap<Vec<u8>, Bytes> = BTreeMap::new();
         self.scanned = None;
         for (key, stored) in self.store.scan_all(prefix.as_bytes())? {
-            found.insert(key.clone(), stored.value.clone());
             let seen = || Seen { expect: Expect::Revision(stored.revision), value: Some(stored.value), written: false };
             self.seen.entry(key).or_insert_with(seen);
         }
         self.scanned = Some(prefix.as_bytes().to_vec());
-        for (key, seen) in &self.seen {
-            if key.starts_with(prefix.as_bytes()) {
-                match &seen.value {
-                    Some(value) => found.insert(key.clone(), value.clone()),
-                    None => found.remove(key),
-                };
-            }
-        }
-        found
-            .into_iter()
+        self.seen_under(prefix)
+            .filter_map(|(key, seen)| Some((key, seen.value.as_ref()?)))
             .map(|(key, value)| {
-                let stored: R::Stored = codec::decode(&key, &value)?;
-                Ok((key, stored.into()))
+                let stored: R::Stored = codec::decode(key, value)?;
+                Ok((key.clone(), stored.into()))
             })
             .collect()
+    }
+
+    fn seen_under(&self, prefix: &Key) -> impl Iterator<Item = (&Vec<u8>, &Seen)> {
+        let prefix = prefix.as_bytes();
+        let from = (Bound::Included(prefix), Bound::Unbounded);
+        self.seen.range::<[u8], _>(from).take_while(move |(key, _)| key.starts_with(prefix))
     }
 
     /// How many records there are under `prefix`, counted up to `most`.
     pub(super) fn count(&self, prefix: &Key, most: usize) -> Result<usize, ServiceError> {
         let (mut fresh, mut gone) = (0, 0);
-        for seen in self.seen.iter().filter(|(key, _)| key.starts_with(prefix.as_bytes())).map(|(_, seen)| seen) {
+        for (_, seen) in self.seen_under(prefix) {
             match (matches!(seen.expect, Expect::Absent), seen.value.is_some()) {
                 (true, true) => fresh += 1,
                 (false, false) => gone += 1,
