@@ -160,6 +160,8 @@ impl Site {
             let (user, group) = (format!("--reuid={user}"), format!("--regid={user}"));
             words.extend(["/usr/bin/setpriv", &user, &group, "--clear-groups", "--"].map(str::to_owned));
         }
+        // What these tests' own parent ignores, as nohup does, a shell below them could not trap.
+        words.extend(["/usr/bin/env", "--default-signal"].map(str::to_owned));
         words.push(program.to_owned());
         words.extend(args.iter().map(|&arg| arg.to_owned()));
         let mut command = Command::new(&words[0]);
