@@ -3,7 +3,7 @@
 use super::*;
 use crate::records::key;
 use crate::service::retained::RetainedBounds;
-use crate::store::{ApplyFuture, Expect, Key, Kind, Op, SnapshotVisit, Store, Stored, VALUE_BYTES_MAX, Visit};
+use crate::store::{Expect, Key, Kind, Op, VALUE_BYTES_MAX};
 use muster_bus::{NotRetained, Properties, Qos, Retain};
 use std::sync::Mutex;
 use tokio::sync::oneshot;
@@ -55,59 +55,23 @@ impl Rig {
         told.collect()
     }
 
-    fn stored(&self) -> usize {
-        self.store.scan_all(Key::new(Kind::Retained).as_bytes()).unwrap().len()
-    }
-}
-
-/// A store that waits, or refuses, when a retained message is to be written.
-struct Gate {
-    store: Arc<MemoryStore>,
-    reached: Mutex<Sender<()>>,
-    may_go: Mutex<Receiver<bool>>,
-}
-
-impl Gate {
-    /// Puts one before the store of a rig: it tells when it is reached, and hears whether to go on.
-    fn before(rig: &mut Rig) -> (Receiver<()>, Sender<bool>) {
-        let ((reached, is_reached), (go, may_go)) = (channel(), channel());
-        let gate = Self { store: rig.store.clone(), reached: Mutex::new(reached), may_go: Mutex::new(may_go) };
-        rig.stop();
-        rig.front = Some(Arc::new(gate));
-        rig.start();
+    /// From now on whatever is retained tells when it is about to be written, and hears whether that succeeds.
+    fn gate(&mut self) -> (Receiver<()>, Sender<bool>) {
+        let ((reached, is_reached), (go, may_go)) = (channel(), channel::<bool>());
+        let (reached, may_go) = (Mutex::new(reached), Mutex::new(may_go));
+        self.look_before(move |ops| {
+            if ops.iter().any(|op| op.key.starts_with(Key::new(Kind::Retained).as_bytes())) {
+                reached.lock().unwrap().send(()).unwrap();
+                if !may_go.lock().unwrap().recv_timeout(SOON).unwrap() {
+                    ops.push(Op::put(key::retained("large"), Expect::Any, vec![0; VALUE_BYTES_MAX + 1]));
+                }
+            }
+        });
         (is_reached, go)
     }
-}
 
-impl Store for Gate {
-    fn get(&self, key: &[u8]) -> Result<Option<Stored>, StoreError> {
-        self.store.get(key)
-    }
-
-    fn scan_from(&self, prefix: &[u8], after: Option<&[u8]>, visit: &mut Visit<'_>) -> Result<(), StoreError> {
-        self.store.scan_from(prefix, after, visit)
-    }
-
-    fn apply(&self, mut ops: Vec<Op>) -> ApplyFuture {
-        if ops.iter().any(|op| op.key.starts_with(Key::new(Kind::Retained).as_bytes())) {
-            self.reached.lock().unwrap().send(()).unwrap();
-            if !self.may_go.lock().unwrap().recv_timeout(SOON).unwrap() {
-                ops.push(Op::put(key::retained("large"), Expect::Any, vec![0; VALUE_BYTES_MAX + 1]));
-            }
-        }
-        self.store.apply(ops)
-    }
-
-    fn snapshot(&self, visit: &mut SnapshotVisit<'_>) -> Result<(), StoreError> {
-        self.store.snapshot(visit)
-    }
-
-    fn live_bytes(&self) -> u64 {
-        self.store.live_bytes()
-    }
-
-    fn size_on_disk(&self) -> Result<u64, StoreError> {
-        self.store.size_on_disk()
+    fn stored(&self) -> usize {
+        self.store.scan_all(Key::new(Kind::Retained).as_bytes()).unwrap().len()
     }
 }
 
@@ -208,7 +172,7 @@ fn a_damaged_record_keeps_nobody_from_being_served_and_is_replaced() {
 #[test]
 fn nobody_hears_of_a_message_before_it_is_durable() {
     let mut rig = Rig::new();
-    let (reached, go) = Gate::before(&mut rig);
+    let (reached, go) = rig.gate();
     for message in [text("app/a", "1"), text("app/a", "")] {
         let mut answer = rig.ask(message);
         reached.recv_timeout(SOON).unwrap();
@@ -223,7 +187,7 @@ fn nobody_hears_of_a_message_before_it_is_durable() {
 #[test]
 fn a_message_that_the_store_refuses_is_not_acknowledged_and_takes_no_room() {
     let mut rig = Rig::within(1);
-    let (reached, go) = Gate::before(&mut rig);
+    let (reached, go) = rig.gate();
     for (topic, well) in [("app/a", false), ("app/b", true)] {
         go.send(well).unwrap();
         let (answer, heard) = rig.retain(text(topic, "1"));

@@ -1,10 +1,44 @@
 //! The services over a store in memory, a clock that is moved, and a door that writes down what reaches it.
 
 use super::*;
+use crate::store::{ApplyFuture, Op, SnapshotVisit, Stored, Visit};
 
 /// For whatever must happen. None of it takes a second; a busy machine may need many.
 pub(super) const SOON: Duration = Duration::from_secs(60);
 pub(super) const START: i64 = 1_800_000_000;
+
+/// A store in front of another: whoever put it there looks at every batch first, and may wait, or change it.
+struct Front<B> {
+    store: Arc<MemoryStore>,
+    before: B,
+}
+
+impl<B: Fn(&mut Vec<Op>) + Send + Sync + 'static> Store for Front<B> {
+    fn get(&self, key: &[u8]) -> Result<Option<Stored>, StoreError> {
+        self.store.get(key)
+    }
+
+    fn scan_from(&self, prefix: &[u8], after: Option<&[u8]>, visit: &mut Visit<'_>) -> Result<(), StoreError> {
+        self.store.scan_from(prefix, after, visit)
+    }
+
+    fn apply(&self, mut ops: Vec<Op>) -> ApplyFuture {
+        (self.before)(&mut ops);
+        self.store.apply(ops)
+    }
+
+    fn snapshot(&self, visit: &mut SnapshotVisit<'_>) -> Result<(), StoreError> {
+        self.store.snapshot(visit)
+    }
+
+    fn live_bytes(&self) -> u64 {
+        self.store.live_bytes()
+    }
+
+    fn size_on_disk(&self) -> Result<u64, StoreError> {
+        self.store.size_on_disk()
+    }
+}
 
 /// Everything that reached a door.
 #[derive(Debug)]
@@ -139,6 +173,13 @@ impl Rig {
         self.backlog.clear();
         self.rechecks.clear();
         (self.bus, self.ear, self.heard, self.service) = (bus, ear, heard, Some(service));
+    }
+
+    /// Restarts the services behind a look at every batch that they write.
+    pub(super) fn look_before(&mut self, before: impl Fn(&mut Vec<Op>) + Send + Sync + 'static) {
+        self.stop();
+        self.front = Some(Arc::new(Front { store: self.store.clone(), before }));
+        self.start();
     }
 
     pub(super) fn stop(&mut self) {
