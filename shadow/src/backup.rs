@@ -11,9 +11,9 @@
 use crate::records::{
     AccessKey, Certificate, CertificateState, Connector, KeyRevoked, Lifecycle, Numbering, Record, StoredAccessKey,
     StoredAction, StoredAttachment, StoredAuthority, StoredCertificate, StoredComponent, StoredConnector,
-    StoredDeletedShadow, StoredJob, StoredJobJoined, StoredJobRun, StoredJobTemplate, StoredJobThings, StoredNumbering,
-    StoredOwnership, StoredPolicy, StoredProvisioningTemplate, StoredRecovery, StoredRetained, StoredSeen,
-    StoredShadow, StoredStream, StoredTarget, StoredToken, StoredWork, key,
+    StoredDeletedShadow, StoredJob, StoredJobJoined, StoredJobQueued, StoredJobRun, StoredJobTemplate, StoredJobThings,
+    StoredNumbering, StoredOwnership, StoredPolicy, StoredProvisioningTemplate, StoredRecovery, StoredRetained,
+    StoredSeen, StoredShadow, StoredStream, StoredTarget, StoredToken, StoredWork, key,
 };
 use crate::store::codec::{self, CodecError};
 use crate::store::dump::{self, DumpError};
@@ -65,6 +65,7 @@ pub fn check_record(key: &[u8], value: &[u8]) -> Result<(), RestoreError> {
         Kind::JobThings => as_one::<StoredJobThings>(key, value),
         Kind::JobRun => as_one::<StoredJobRun>(key, value),
         Kind::JobJoined => as_one::<StoredJobJoined>(key, value),
+        Kind::JobQueued => as_one::<StoredJobQueued>(key, value),
         Kind::JobTemplate => as_one::<StoredJobTemplate>(key, value),
         Kind::Target => as_one::<StoredTarget>(key, value),
         Kind::Component => as_one::<StoredComponent>(key, value),

@@ -19,7 +19,7 @@ pub use access_key::{AccessKey, KeyRevoked};
 pub use authority::AuthorityMark;
 pub use certificate::{Certificate, CertificateState};
 pub use connector::{Connector, Enrolled, Lifecycle, Uninstall};
-pub use job::{Job, JobJoined, JobTemplate, JobThings};
+pub use job::{Job, JobJoined, JobQueued, JobTemplate, JobThings};
 pub use policy::{Attachment, PolicyRecord};
 pub use provision::{Ownership, ProvisioningTemplate};
 pub use retained::Retained;
@@ -78,6 +78,8 @@ versioned! {
     StoredJobRun(Run),
     /// A thing that came to a continuous job, as it is stored.
     StoredJobJoined(JobJoined),
+    /// Things with a queued execution, as they are stored.
+    StoredJobQueued(JobQueued),
     /// A job template as it is stored.
     StoredJobTemplate(JobTemplate),
     /// A published component as it is stored.

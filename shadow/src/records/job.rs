@@ -1,4 +1,5 @@
-//! What is kept of the jobs that operators make. Written by the fleet's worker alone, except [`JobJoined`].
+//! What is kept of the jobs that operators make. Written by the fleet's worker alone, except [`JobJoined`] and
+//! [`JobQueued`].
 
 use muster_wire::admin::Selector;
 use muster_wire::id::{JobId, JobTemplateId, PersonName, ThingName};
@@ -6,6 +7,7 @@ use muster_wire::job::{JobConfig, JobDocument};
 use muster_wire::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// A job made by an operator: the leading record of its things, its run and its executions. The upgrades' jobs are not
 /// kept: their documents follow from the target.
@@ -64,6 +66,22 @@ pub struct JobJoined {
     /// An operator deleted its execution while the job was not over: the job gives it no other.
     #[serde(default)]
     pub deleted: bool,
+}
+
+/// Things that got their execution of a job at one moment. Whoever has no stored execution of it and no note that it was
+/// deleted has one that is queued and was not touched since, while the job is not over. Its key names the job and the
+/// first of the things. Written by the things' workers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobQueued {
+    /// The job.
+    pub job: JobId,
+    /// When they got it.
+    pub at: Timestamp,
+    /// How long each may be in progress.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_limit: Option<Duration>,
+    /// The things.
+    pub things: Vec<ThingName>,
 }
 
 /// A template for jobs.

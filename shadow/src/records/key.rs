@@ -151,6 +151,12 @@ pub fn job_joined(id: &JobId) -> Key {
     Key::new(Kind::JobJoined).part(id)
 }
 
+/// The prefix of the things that got their executions of a job together.
+#[must_use]
+pub fn job_queued(id: &JobId) -> Key {
+    Key::new(Kind::JobQueued).part(id)
+}
+
 /// A job template.
 #[must_use]
 pub fn job_template(id: &JobTemplateId) -> Key {

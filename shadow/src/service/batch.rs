@@ -1,16 +1,19 @@
 //! One durable commit: reads through, collects writes and everything that may only be said after them.
 
 use super::ServiceError;
-use crate::records::Record;
+use super::jobs::queued::Round;
+use crate::records::{JobQueued, Record, key};
 use crate::store::{Change, Expect, Key, Op, Store, codec};
 use bytes::Bytes;
 use muster_bus::{Answer, Connection, Deliveries, Inbound, Message, Tag};
-use muster_wire::id::ThingName;
+use muster_model::job::Execution;
+use muster_wire::id::{JobId, ThingName};
 use muster_wire::limits::COMMIT_BATCH_MAX;
 use muster_wire::time::Timestamp;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
+use std::time::Duration;
 use std::vec::Drain;
 use tokio::sync::mpsc;
 
@@ -36,6 +39,12 @@ pub(super) struct Batch<'a> {
     seen: BTreeMap<Vec<u8>, Seen>,
     /// The prefix that was scanned last: what of it is not in `seen` is not there.
     scanned: Option<Vec<u8>>,
+    /// Things that get an execution that is like those of others in this batch.
+    queued: BTreeMap<ThingName, Vec<Arc<Round>>>,
+    rounds: Vec<Arc<Round>>,
+    /// The last `notify-next` that was written, and of which execution: many things are told the same.
+    pub(super) told: Option<(Execution, Bytes)>,
+    calls: Vec<Box<dyn FnOnce(bool) + Send>>,
     said: Vec<Said>,
     undo: Vec<Undo>,
 }
@@ -43,15 +52,20 @@ pub(super) struct Batch<'a> {
 /// Where a batch stands, to undo a handler that fails half-way.
 #[derive(Clone, Copy)]
 pub(super) struct Mark {
+    calls: usize,
     said: usize,
     undo: usize,
 }
 
-/// What a write replaced.
-struct Undo {
-    key: Vec<u8>,
-    value: Option<Bytes>,
-    written: bool,
+/// What a change replaced.
+enum Undo {
+    Write {
+        key: Vec<u8>,
+        value: Option<Bytes>,
+        written: bool,
+    },
+    /// The last round of this thing was added.
+    Queue(ThingName),
 }
 
 struct Seen {
@@ -62,26 +76,25 @@ struct Seen {
 
 /// What may be said only after the commit, in this order.
 enum Said {
-    Answer {
-        connection: Arc<dyn Connection>,
-        tag: Tag,
-        answer: Answer,
-    },
-    Deliver {
-        thing: ThingName,
-        message: Arc<Message>,
-    },
-    Observe {
-        message: Message,
-        retain: bool,
-    },
-    /// Called with whether the commit succeeded.
-    Then(Box<dyn FnOnce(bool) + Send>),
+    Answer { connection: Arc<dyn Connection>, tag: Tag, answer: Answer },
+    Deliver { thing: ThingName, message: Arc<Message> },
+    Observe { message: Box<Message>, retain: bool },
 }
 
 impl<'a> Batch<'a> {
     pub(super) fn new(store: &'a dyn Store, now: Timestamp) -> Self {
-        Self { store, now, seen: BTreeMap::new(), scanned: None, said: Vec::new(), undo: Vec::new() }
+        Self {
+            store,
+            now,
+            seen: BTreeMap::new(),
+            scanned: None,
+            queued: BTreeMap::new(),
+            rounds: Vec::new(),
+            told: None,
+            calls: Vec::new(),
+            said: Vec::new(),
+            undo: Vec::new(),
+        }
     }
 
     pub(super) fn get<R: Record>(&mut self, key: &Key) -> Result<Option<R>, ServiceError> {
@@ -102,11 +115,34 @@ impl<'a> Batch<'a> {
 
     fn write(&mut self, key: &Key, value: Option<Bytes>) -> Result<(), ServiceError> {
         let seen = self.look(key)?;
-        let undo = Undo { key: key.as_bytes().to_vec(), value: seen.value.clone(), written: seen.written };
+        let undo = Undo::Write { key: key.as_bytes().to_vec(), value: seen.value.clone(), written: seen.written };
         seen.value = value;
         seen.written = true;
         self.undo.push(undo);
         Ok(())
+    }
+
+    /// Whether this batch deletes the record.
+    pub(super) fn deletes(&self, key: &Key) -> bool {
+        self.seen.get(key.as_bytes()).is_some_and(|seen| seen.written && seen.value.is_none())
+    }
+
+    /// Gives `thing` a queued execution of `job`, unlike [`Batch::put`] together with others: see [`JobQueued`].
+    pub(super) fn queue(&mut self, thing: &ThingName, job: &JobId, time_limit: Option<Duration>) -> Arc<Round> {
+        let known = self.rounds.iter().find(|round| round.job == *job && round.time_limit == time_limit);
+        let round = known.cloned().unwrap_or_else(|| {
+            let round = Arc::new(Round { job: job.clone(), at: self.now, time_limit });
+            self.rounds.push(round.clone());
+            round
+        });
+        self.queued.entry(thing.clone()).or_default().push(round.clone());
+        self.undo.push(Undo::Queue(thing.clone()));
+        round
+    }
+
+    /// What the thing got by [`Batch::queue`].
+    pub(super) fn queued(&self, thing: &ThingName) -> &[Arc<Round>] {
+        self.queued.get(thing).map_or(&[], Vec::as_slice)
     }
 
     /// Every record under `prefix`, in key order, with the writes of this batch.
@@ -160,30 +196,38 @@ impl<'a> Batch<'a> {
     }
 
     pub(super) fn observe(&mut self, message: Message, retain: bool) {
-        self.said.push(Said::Observe { message, retain });
+        self.said.push(Said::Observe { message: Box::new(message), retain });
     }
 
+    /// Calls `call` with whether the commit succeeded, before anything is said.
     pub(super) fn then(&mut self, call: impl FnOnce(bool) + Send + 'static) {
-        self.said.push(Said::Then(Box::new(call)));
+        self.calls.push(Box::new(call));
     }
 
     pub(super) fn mark(&self) -> Mark {
-        Mark { said: self.said.len(), undo: self.undo.len() }
+        Mark { calls: self.calls.len(), said: self.said.len(), undo: self.undo.len() }
     }
 
     /// Takes back every write since `mark` and forgets what was to be said.
     pub(super) fn undo(&mut self, mark: Mark) {
+        self.calls.truncate(mark.calls);
         self.said.truncate(mark.said);
         for undo in self.undo.drain(mark.undo..).rev() {
-            if let Some(seen) = self.seen.get_mut(&undo.key) {
-                seen.value = undo.value;
-                seen.written = undo.written;
+            match undo {
+                Undo::Write { key, value, written } => {
+                    if let Some(seen) = self.seen.get_mut(&key) {
+                        seen.value = value;
+                        seen.written = written;
+                    }
+                }
+                Undo::Queue(thing) => drop(self.queued.get_mut(&thing).map(Vec::pop)),
             }
         }
     }
 
     /// Makes the writes durable, then says what is to be said. On an error every request is answered as failed.
-    pub(super) fn commit(self, bus: &dyn Deliveries) -> Result<(), ServiceError> {
+    pub(super) fn commit(mut self, bus: &dyn Deliveries) -> Result<(), ServiceError> {
+        let queued = self.put_queued();
         let ops: Vec<Op> = self
             .seen
             .into_iter()
@@ -196,32 +240,45 @@ impl<'a> Batch<'a> {
                 Op { key, expect: seen.expect, change }
             })
             .collect();
-        let outcome = if ops.is_empty() {
-            Ok(())
-        } else {
-            self.store.apply(ops).wait().map_err(ServiceError::from).and_then(|answers| {
+        let outcome = match queued {
+            Ok(()) if !ops.is_empty() => self.store.apply(ops).wait().map_err(ServiceError::from).and_then(|answers| {
                 match answers.into_iter().find_map(Result::err) {
                     Some(conflict) => Err(ServiceError::Conflict(conflict)),
                     None => Ok(()),
                 }
-            })
+            }),
+            Ok(()) | Err(_) => queued,
         };
         let committed = outcome.is_ok();
         // Views first: whoever is answered may ask for them at once.
-        let (calls, said): (Vec<Said>, Vec<Said>) =
-            self.said.into_iter().partition(|said| matches!(said, Said::Then(_)));
-        for said in calls.into_iter().chain(said) {
+        self.calls.into_iter().for_each(|call| call(committed));
+        for said in self.said {
             match said {
                 Said::Answer { connection, tag, answer } => {
                     connection.answer(tag, if committed { answer } else { Answer::failed() });
                 }
                 Said::Deliver { thing, message } if committed => bus.deliver(&thing, &message),
-                Said::Observe { message, retain } if committed => bus.observe(message, retain),
+                Said::Observe { message, retain } if committed => bus.observe(*message, retain),
                 Said::Deliver { .. } | Said::Observe { .. } => {}
-                Said::Then(call) => call(committed),
             }
         }
         outcome
+    }
+
+    /// One record for all things of a round.
+    fn put_queued(&mut self) -> Result<(), ServiceError> {
+        let queued = std::mem::take(&mut self.queued);
+        for round in std::mem::take(&mut self.rounds) {
+            let has = |rounds: &[Arc<Round>]| rounds.iter().any(|known| Arc::ptr_eq(known, &round));
+            let things: Vec<ThingName> =
+                queued.iter().filter(|(_, rounds)| has(rounds)).map(|(thing, _)| thing.clone()).collect();
+            // Each thing is in one round of a job at most, so no other round has this key.
+            let Some(first) = things.first() else { continue };
+            let key = key::job_queued(&round.job).part(first);
+            let (job, at, time_limit) = (round.job.clone(), round.at, round.time_limit);
+            self.put(&key, &JobQueued { job, at, time_limit, things })?;
+        }
+        Ok(())
     }
 
     fn look(&mut self, key: &Key) -> Result<&mut Seen, ServiceError> {

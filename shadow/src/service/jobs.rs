@@ -4,6 +4,7 @@
 //! `notify-next` are JSON and go to everyone who listens.
 
 pub(super) mod live;
+pub(super) mod queued;
 mod settle;
 
 pub(super) use settle::{order, settle};
@@ -11,6 +12,7 @@ pub(super) use settle::{order, settle};
 use super::batch::Batch;
 use super::{ServiceError, Shared};
 use crate::records::{Job, key};
+use bytes::Bytes;
 use muster_bus::{Answer, Deliveries, Message, Request};
 use muster_model::job::{self, Event, Execution, PendingJob, Refusal};
 use muster_wire::codec::Encoding;
@@ -134,7 +136,7 @@ type Payload = Result<Vec<u8>, Refusal>;
 
 impl<'d, 'b> Desk<'d, 'b> {
     fn open(shared: &'d Shared, batch: &'d mut Batch<'b>, thing: &'d ThingName) -> Result<Self, ServiceError> {
-        let executions: Vec<Execution> = batch.scan(&key::executions(thing))?;
+        let executions = queued::executions(shared, batch, thing)?;
         let before = job::pending(&executions).into_iter().map(PendingJob::from).collect();
         Ok(Self { shared, batch, thing, executions, before, changed: false })
     }
@@ -252,6 +254,7 @@ impl<'d, 'b> Desk<'d, 'b> {
 
     fn store(&mut self, execution: Execution) -> Result<(), ServiceError> {
         self.batch.put(&key::execution(self.thing, &execution.job_id), &execution)?;
+        self.touch(&execution.job_id);
         if let Some(due) = execution.times_out_at() {
             self.shared.timers.set(due, self.thing);
         }
@@ -339,16 +342,25 @@ impl<'d, 'b> Desk<'d, 'b> {
         if notices.notify && self.shared.bus.wanted(self.thing, &notify) {
             self.batch.deliver(self.thing, message(notify, &job::notify(&queue, now)));
         }
-        if notices.notify_next && self.shared.bus.wanted(self.thing, &next) {
-            let head = queue.first().map(|head| (*head).clone());
-            let document = match &head {
-                Some(head) => self.document(&head.job_id)?.unwrap_or_default(),
-                None => Arc::default(),
+        if notices.notify_next {
+            let payload = match queue.first().map(|head| (*head).clone()) {
+                Some(head) => self.next_payload(head)?,
+                None => Encoding::Json.encode(&job::notify_next(None, now)).into(),
             };
-            let payload = job::notify_next(head.as_ref().map(|head| (head, &*document)), now);
-            self.batch.deliver(self.thing, message(next, &payload));
+            self.batch.deliver(self.thing, Message::new(next, payload));
         }
         Ok(true)
+    }
+
+    /// What a thing is told whose next execution is this one.
+    fn next_payload(&mut self, head: Execution) -> Result<Bytes, ServiceError> {
+        if let Some((_, payload)) = self.batch.told.as_ref().filter(|(told, _)| *told == head) {
+            return Ok(payload.clone());
+        }
+        let document = self.document(&head.job_id)?.unwrap_or_default();
+        let payload: Bytes = Encoding::Json.encode(&job::notify_next(Some((&head, &document)), self.batch.now)).into();
+        self.batch.told = Some((head, payload.clone()));
+        Ok(payload)
     }
 }
 

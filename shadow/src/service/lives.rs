@@ -10,7 +10,7 @@ use super::shadows::{self, Which};
 use super::{ServiceError, Shared};
 use crate::records::{Connector, Lifecycle, Sighting, Suspicion, key};
 use muster_bus::Message;
-use muster_model::job::{Event, Execution};
+use muster_model::job::Event;
 use muster_model::reconcile::Action;
 use muster_model::shadow::{ShadowDoc, UpdateRequest};
 use muster_wire::codec::Encoding;
@@ -99,7 +99,7 @@ pub(super) fn closed(connector: &Connector, sighting: &Sighting) -> Option<Strin
 /// A removed connector has no work left: what it had is called off. Its history stays.
 pub(super) fn put_away(shared: &Shared, batch: &mut Batch<'_>, connector: &Connector) -> Result<(), ServiceError> {
     let thing = &connector.name;
-    for job in open_jobs(batch, thing)? {
+    for job in open_jobs(shared, batch, thing)? {
         jobs::event(shared, batch, thing, &job, &Event::Remove)?;
     }
     let open: Vec<Action> = batch.scan(&key::actions(thing))?;
@@ -117,7 +117,7 @@ pub(super) fn put_away(shared: &Shared, batch: &mut Batch<'_>, connector: &Conne
 pub(super) fn uninstall(shared: &Shared, batch: &mut Batch<'_>, connector: &Connector) -> Result<(), ServiceError> {
     let thing = &connector.name;
     let wanted = connector.uninstall.as_ref().map(|uninstall| &uninstall.job);
-    for job in open_jobs(batch, thing)? {
+    for job in open_jobs(shared, batch, thing)? {
         if job.as_str().starts_with(UNINSTALL_PREFIX) && Some(&job) != wanted {
             jobs::event(shared, batch, thing, &job, &Event::Cancel { force: false })?;
         }
@@ -128,8 +128,8 @@ pub(super) fn uninstall(shared: &Shared, batch: &mut Batch<'_>, connector: &Conn
     Ok(())
 }
 
-fn open_jobs(batch: &mut Batch<'_>, thing: &ThingName) -> Result<Vec<JobId>, ServiceError> {
-    let executions: Vec<Execution> = batch.scan(&key::executions(thing))?;
+fn open_jobs(shared: &Shared, batch: &mut Batch<'_>, thing: &ThingName) -> Result<Vec<JobId>, ServiceError> {
+    let executions = jobs::queued::executions(shared, batch, thing)?;
     Ok(executions.into_iter().filter(|known| !known.status().is_terminal()).map(|known| known.job_id).collect())
 }
 

@@ -39,6 +39,7 @@ use crate::records::{Attachment, Connector, PolicyRecord, ProvisioningTemplate, 
 use crate::store::{Conflict, Store, StoreError, codec::CodecError};
 use fleet::FleetWorker;
 use jobs::live::{Agenda, LiveJobs};
+use jobs::queued::Queued;
 use muster_bus::{EmbeddedBus, Inboxes};
 use muster_certs::{AccessMaster, Vault};
 use muster_runtime::clock::Clock;
@@ -130,6 +131,7 @@ struct Shared {
     views: RwLock<BTreeMap<ThingName, ConnectorView>>,
     timers: Timers,
     agenda: Arc<Agenda>,
+    queued: Arc<Queued>,
     streams: streams::Queue,
     /// The connectors whose identity runs in two places; kept by the things' workers.
     quarantine: RwLock<BTreeMap<ThingName, Suspicion>>,
@@ -242,6 +244,7 @@ impl Service {
             views,
             timers: Timers::default(),
             agenda,
+            queued: Arc::default(),
             streams,
             quarantine: RwLock::default(),
         });

@@ -84,7 +84,7 @@ pub(super) fn lasting<'a>(connector: &'a Connector, host: &'a HostFacts) -> Fact
 fn read(shared: &Shared, batch: &mut Batch<'_>, connector: &Connector, host: &HostFacts) -> Result<View, ServiceError> {
     let doc: Option<ShadowDoc> = batch.get(&key::shadow(&connector.name, Some(&components())))?;
     let actions: Vec<Action> = batch.scan(&key::actions(&connector.name))?;
-    let executions: Vec<Execution> = batch.scan(&key::executions(&connector.name))?;
+    let executions = jobs::queued::executions(shared, batch, &connector.name)?;
     let desired: BTreeMap<ComponentName, DesiredComponent> =
         section(&connector.name, "desired", doc.as_ref().and_then(ShadowDoc::desired));
     let reported: BTreeMap<ComponentName, ComponentReport> =

@@ -39,6 +39,7 @@ pub(super) fn prepare(shared: &Arc<Shared>) -> Result<(), ServiceError> {
         }
         std::ops::ControlFlow::Continue(())
     })?;
+    jobs::queued::load(shared)?;
     let connectors: Vec<Arc<Connector>> = shared.fleet().connectors.values().cloned().collect();
     let mut worker = Worker::new(shared.clone());
     for page in connectors.chunks(COMMIT_BATCH_MAX) {

@@ -31,6 +31,8 @@ pub enum Kind {
     JobRun,
     /// A thing that came to a continuous job.
     JobJoined,
+    /// Things that got their executions of a job together.
+    JobQueued,
     /// A template for jobs.
     JobTemplate,
     /// An operator's intent for a component.
@@ -61,7 +63,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Connector,
         Self::Token,
         Self::Shadow,
@@ -70,6 +72,7 @@ impl Kind {
         Self::JobThings,
         Self::JobRun,
         Self::JobJoined,
+        Self::JobQueued,
         Self::JobTemplate,
         Self::Target,
         Self::Component,
@@ -96,6 +99,7 @@ impl Kind {
             Self::JobThings => b'h',
             Self::JobRun => b'R',
             Self::JobJoined => b'I',
+            Self::JobQueued => b'Q',
             Self::JobTemplate => b'L',
             Self::Target => b'g',
             Self::Component => b'p',
@@ -123,6 +127,7 @@ impl Kind {
             Self::JobThings => "things of job",
             Self::JobRun => "run of job",
             Self::JobJoined => "late thing of job",
+            Self::JobQueued => "queued things of job",
             Self::JobTemplate => "job template",
             Self::Target => "target",
             Self::Component => "component",

@@ -349,7 +349,7 @@ impl FleetWorker {
     }
 
     fn delete_rest(&self, id: &JobId) -> Result<(), ServiceError> {
-        for prefix in [key::job_things(id), key::job_joined(id)] {
+        for prefix in [key::job_things(id), key::job_joined(id), key::job_queued(id)] {
             let mut after: Option<Vec<u8>> = None;
             loop {
                 let page = self.shared.store.scan_after(prefix.as_bytes(), after.as_deref(), JOB_PAGE_THINGS)?;

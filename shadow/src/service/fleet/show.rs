@@ -2,8 +2,9 @@
 
 use super::{FleetWorker, Refused, certificates, refuse};
 use crate::records::{Connector, Seen, key};
-use crate::service::ServiceError;
 use crate::service::batch::Batch;
+use crate::service::jobs::queued::executions;
+use crate::service::{ServiceError, Shared};
 use muster_model::diagnose::{diagnose, distrusts, explain};
 use muster_model::job::{Execution, State};
 use muster_wire::admin::{CertificateStatus, CertificateView, OpenJob, ShowConnector, ShownConnector};
@@ -38,7 +39,7 @@ impl FleetWorker {
         let seen: Option<Seen> = batch.get(&key::seen(&show.name))?;
         let mut link_history = seen.map(|seen| seen.history).unwrap_or_default();
         link_history.reverse();
-        let jobs = open_jobs(&mut batch, &show.name)?;
+        let jobs = open_jobs(&self.shared, &mut batch, &show.name)?;
         let policies = self.policies_of(&show.name).into_iter().collect();
         let (provisioned_by, attributes) = (known.provisioned_by.clone(), known.attributes.clone());
         Ok(ShownConnector {
@@ -72,8 +73,8 @@ impl FleetWorker {
     }
 }
 
-fn open_jobs(batch: &mut Batch<'_>, thing: &ThingName) -> Result<Vec<OpenJob>, ServiceError> {
-    let mut open: Vec<Execution> = batch.scan(&key::executions(thing))?;
+fn open_jobs(shared: &Shared, batch: &mut Batch<'_>, thing: &ThingName) -> Result<Vec<OpenJob>, ServiceError> {
+    let mut open = executions(shared, batch, thing)?;
     open.retain(|execution| !matches!(execution.state, State::Finished { .. }));
     open.sort_by_key(|execution| execution.queued_at);
     let job = |execution: Execution| OpenJob {

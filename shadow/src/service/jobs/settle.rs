@@ -101,7 +101,7 @@ impl Desk<'_, '_> {
         match found {
             None if member && live.gives(self.thing, told, now) && !self.had_it_deleted(live)? => {
                 self.note_late(live)?;
-                self.put(Execution::queued(live.id.clone(), 1, limit, now))?;
+                self.queue(&live.id, limit);
                 self.prune()
             }
             None => Ok(()),
@@ -142,9 +142,10 @@ impl Desk<'_, '_> {
     }
 
     /// Notes that an operator deleted what the thing has of this job: otherwise the next look at a member of a continuous
-    /// job, or a page that is sent again after a crash, would make it once more. The note goes with the job.
+    /// job, a page that is sent again after a crash, or the round that it was queued in would make it once more. The note
+    /// goes with the job.
     fn note_deleted(&mut self, job: &JobId) -> Result<(), ServiceError> {
-        if !self.shared.jobs().get(job).is_some_and(|live| live.goes_on()) {
+        if !self.shared.jobs().contains_key(job) {
             return Ok(());
         }
         let note = JobJoined { at: self.batch.now, deleted: true };
@@ -235,6 +236,7 @@ impl Desk<'_, '_> {
     /// Deletes the execution with all of its tries.
     fn erase(&mut self, execution: &Execution) -> Result<(), ServiceError> {
         self.batch.delete(&key::execution(self.thing, &execution.job_id))?;
+        self.touch(&execution.job_id);
         self.announce(execution, "deleted");
         self.executions.retain(|known| known.job_id != execution.job_id);
         self.changed = true;

@@ -1,5 +1,6 @@
 //! Jobs as a whole, driven by operators, devices, a clock that is moved, and restarts.
 
+mod queued;
 mod rollouts;
 
 use super::*;

@@ -3,9 +3,11 @@
 use super::{Place, target_arns};
 use crate::records::{Job, StoredJob, key};
 use crate::service::ServiceError;
+use crate::service::batch::Batch;
 use crate::service::fleet::{FleetWorker, ROOM_BYTES, Refused, refuse};
+use crate::service::jobs::queued::{execution, executions};
 use crate::store::{Key, Kind, codec};
-use muster_model::job::{Execution, Run, StoredExecution};
+use muster_model::job::{Execution, Run};
 use muster_wire::admin::{ExecutionList, JobList, ListExecutions, ListJobs, ShowJob, ShownJob};
 use muster_wire::id::{JobId, ThingName};
 use muster_wire::job::{ExecutionDescription, JobDescription, JobSummary, job_arn, template_arn};
@@ -113,20 +115,20 @@ impl FleetWorker {
         job: Option<&JobId>,
         list: &ListExecutions,
     ) -> Result<ExecutionList, Refused> {
-        let prefix = job.map_or_else(|| key::executions(thing), |job| key::execution(thing, job));
-        let stored = self.shared.store.scan_all(prefix.as_bytes()).map_err(ServiceError::from)?;
+        let now = self.shared.clock.now();
+        let mut batch = Batch::new(self.shared.store.as_ref(), now);
+        let executions = executions(&self.shared, &mut batch, thing)?;
         let mut page = Page::new(list);
-        for (found, stored) in stored {
-            let name = Key::parse(&found).ok().and_then(|key| key.parts.get(1).cloned()).unwrap_or_default();
-            if list.after.as_ref().is_some_and(|after| name <= *after) {
+        for execution in executions {
+            let name = execution.job_id.as_str();
+            let is_wanted = job.is_none_or(|job| *job == execution.job_id);
+            if !is_wanted || list.after.as_ref().is_some_and(|after| name <= after.as_str()) {
                 continue;
             }
-            let execution: Execution =
-                codec::decode::<StoredExecution>(&found, &stored.value).map_err(ServiceError::from)?.into();
-            if !page.add(&execution, thing, self.shared.clock.now()) {
+            if !page.add(&execution, thing, now) {
                 break;
             }
-            page.last = Some(name);
+            page.last = Some(name.to_owned());
         }
         Ok(page.list)
     }
@@ -157,18 +159,10 @@ impl FleetWorker {
                 if spelled != LATE && skip.as_ref().is_some_and(|skip| thing.as_str() <= skip.as_str()) {
                     continue;
                 }
-                let at = key::execution(&thing, job);
-                let found = self.shared.store.get(at.as_bytes()).map_err(ServiceError::from)?;
+                let now = self.shared.clock.now();
+                let found = execution(&self.shared, &mut Batch::new(self.shared.store.as_ref(), now), &thing, job)?;
                 looked_at += 1;
-                let enough = match found {
-                    None => false,
-                    Some(stored) => {
-                        let stored = codec::decode::<StoredExecution>(at.as_bytes(), &stored.value);
-                        let execution: Execution = stored.map_err(ServiceError::from)?.into();
-                        !page.add(&execution, &thing, self.shared.clock.now())
-                    }
-                };
-                if enough {
+                if found.is_some_and(|execution| !page.add(&execution, &thing, now)) {
                     return Ok(page.list);
                 }
                 page.last = Some(format!("{spelled} {thing}"));

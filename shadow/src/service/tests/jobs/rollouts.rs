@@ -1,7 +1,9 @@
 //! Whom a job reaches, when, how fast, and when it stops.
 
+use super::queued::queued;
 use super::*;
-use crate::store::{ApplyFuture, Key, Kind, Op, SnapshotVisit, Store, Stored, Visit};
+use crate::records::JobQueued;
+use crate::store::Key;
 use muster_wire::limits::JOBS_LIVE_MAX;
 use std::sync::{Condvar, Mutex};
 
@@ -213,9 +215,8 @@ fn a_job_reaches_every_thing_once() {
     assert_eq!((&unknown["code"], &unknown["clientToken"]), (&"ResourceNotFound".into(), &"x".into()));
 }
 
-/// A store that takes so many executions, and more only when it is opened.
+/// Lets so many executions be made, and more only when it is opened.
 struct Sluice {
-    store: Arc<MemoryStore>,
     left: Mutex<usize>,
     opened: Condvar,
 }
@@ -223,50 +224,22 @@ struct Sluice {
 impl Sluice {
     /// Puts one before the store of a rig.
     fn before(rig: &mut Rig, executions: usize) -> Arc<Self> {
-        let sluice = Self { store: rig.store.clone(), left: Mutex::new(executions), opened: Condvar::new() };
-        let sluice = Arc::new(sluice);
-        rig.stop();
-        rig.front = Some(sluice.clone());
-        rig.start();
+        let sluice = Arc::new(Self { left: Mutex::new(executions), opened: Condvar::new() });
+        let wait = sluice.clone();
+        rig.look_before(move |ops| wait.pass(ops.iter().map(queued).sum()));
         sluice
+    }
+
+    fn pass(&self, executions: usize) {
+        let left = self.left.lock().unwrap();
+        let (mut left, waited) = self.opened.wait_timeout_while(left, SOON, |left| *left < executions).unwrap();
+        assert!(!waited.timed_out(), "nobody opens the sluice");
+        *left -= executions;
     }
 
     fn open(&self) {
         *self.left.lock().unwrap() = usize::MAX;
         self.opened.notify_all();
-    }
-}
-
-impl Store for Sluice {
-    fn get(&self, key: &[u8]) -> Result<Option<Stored>, StoreError> {
-        self.store.get(key)
-    }
-
-    fn scan_from(&self, prefix: &[u8], after: Option<&[u8]>, visit: &mut Visit<'_>) -> Result<(), StoreError> {
-        self.store.scan_from(prefix, after, visit)
-    }
-
-    fn apply(&self, ops: Vec<Op>) -> ApplyFuture {
-        let prefix = Key::new(Kind::Execution);
-        let executions = ops.iter().filter(|op| op.key.starts_with(prefix.as_bytes())).count();
-        let left = self.left.lock().unwrap();
-        let (mut left, waited) = self.opened.wait_timeout_while(left, SOON, |left| *left < executions).unwrap();
-        assert!(!waited.timed_out(), "nobody opens the sluice");
-        *left -= executions;
-        drop(left);
-        self.store.apply(ops)
-    }
-
-    fn snapshot(&self, visit: &mut SnapshotVisit<'_>) -> Result<(), StoreError> {
-        self.store.snapshot(visit)
-    }
-
-    fn live_bytes(&self) -> u64 {
-        self.store.live_bytes()
-    }
-
-    fn size_on_disk(&self) -> Result<u64, StoreError> {
-        self.store.size_on_disk()
     }
 }
 
@@ -277,7 +250,9 @@ fn a_job_for_twenty_thousand_things_keeps_nobody_waiting() {
     let things: Vec<String> = (0..20_000).map(|n| format!("t{n:05}")).collect();
     rig.create(json!({ "job_id": "j", "targets": things }));
     // Answered before all of them were told; others are served in between.
-    let shown = rig.shown("j");
+    let shown = rig.until_job("j", "the sluice is reached", |job| {
+        job["jobProcessDetails"]["numberOfQueuedThings"].as_u64().is_some_and(|queued| queued > 5000 - 512)
+    });
     assert_eq!(shown["status"], "IN_PROGRESS");
     assert!(shown["numberOfWaitingThings"].as_u64().unwrap() > 0, "{shown}");
     sluice.open();
@@ -298,12 +273,21 @@ fn what_a_crash_left_of_a_rollout_and_of_a_deleted_job_is_finished() {
     let run: muster_model::job::Run = batch.get(&key::job_run(&j)).unwrap().unwrap();
     assert_eq!((run.released, run.made), (2, 2));
     batch.put(&key::job_run(&j), &muster_model::job::Run { made: 1, ..run }).unwrap();
-    batch.delete(&key::execution(&ThingName::new("b").unwrap(), &j)).unwrap();
-    batch.delete(&key::execution(&ThingName::new("a").unwrap(), &k)).unwrap();
+    let rounds: Vec<(Vec<u8>, JobQueued)> = batch.scan_with_keys(&key::job_queued(&j)).unwrap();
+    let at = rounds[0].1.at;
+    for (found, _) in rounds {
+        batch.delete(&Key::from_stored(&found).unwrap()).unwrap();
+    }
+    let a = ThingName::new("a").unwrap();
+    let round = JobQueued { job: j.clone(), at, time_limit: None, things: vec![a.clone()] };
+    batch.put(&key::job_queued(&j).part(&a), &round).unwrap();
     batch.delete(&key::job(&k)).unwrap();
     batch.commit(rig.bus.as_ref()).unwrap();
     rig.restart();
     rig.until_count("j", "Queued", 2);
     assert!(rig.store.get(key::job_run(&k).as_bytes()).unwrap().is_none());
-    assert!(rig.store.scan_all(key::job_things(&k).as_bytes()).unwrap().is_empty());
+    for left in [key::job_things(&k), key::job_queued(&k)] {
+        assert!(rig.store.scan_all(left.as_bytes()).unwrap().is_empty());
+    }
+    assert_eq!(rig.statuses(json!({ "thing": "a" })), pairs(&[("a", "QUEUED")]), "of j alone");
 }
