@@ -6,6 +6,12 @@ use anyhow::{Context, Result, ensure};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use serde::Serialize;
 
+/// Processors that this program may use.
+#[must_use]
+pub fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// What a reader must know to compare a result with another.
 #[derive(Clone, Debug, Serialize)]
 pub struct Machine {
@@ -37,7 +43,7 @@ impl Machine {
         };
         let changed = !output("git", &["status", "--porcelain", "--untracked-files=no"]).is_empty();
         Self {
-            processors: std::thread::available_parallelism().map_or(1, usize::from),
+            processors: processors(),
             processor: line("/proc/cpuinfo", "model name"),
             memory_mib: line("/proc/meminfo", "MemTotal").trim_end_matches(" kB").parse::<u64>().unwrap_or(0) / 1024,
             kernel: fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),

@@ -11,7 +11,7 @@ use rcgen::{
     KeyUsagePurpose,
 };
 
-use super::{identity::SERVER_NAME, traffic};
+use super::{identity::SERVER_NAME, machine::processors, traffic};
 
 /// Name of the server's certificate and key in the folder.
 pub const SERVER: &str = "server";
@@ -34,7 +34,7 @@ pub fn ensure(dir: &Path, count: usize) -> Result<()> {
     .with_context(|| format!("{} is not usable; delete {name}", ca.display()))?;
     let missing: Vec<usize> =
         (0..count).filter(|index| !dir.join(format!("{}.crt", traffic::thing(*index))).exists()).collect();
-    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let threads = processors();
     thread::scope(|scope| {
         let parts: Vec<_> = missing
             .chunks(missing.len().div_ceil(threads).max(1))

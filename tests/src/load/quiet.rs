@@ -9,6 +9,7 @@ use anyhow::Result;
 
 use super::{
     figures::{Figures, Metric},
+    machine::processors,
     process,
 };
 
@@ -21,7 +22,7 @@ const LOOK: Duration = Duration::from_secs(2);
 /// Waits until the whole machine is quiet, at most `patience`. A run that starts in noise shows it in its figures.
 pub fn wait(patience: Duration) -> Result<()> {
     let end = Instant::now() + patience;
-    let processors = thread::available_parallelism().map_or(1, usize::from);
+    let processors = processors();
     while Instant::now() < end {
         let before = process::machine_busy()?;
         thread::sleep(LOOK);

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::process;
+use super::{machine::processors, process};
 
 /// Reads processor times at the start and at the end of something.
 #[derive(Debug)]
@@ -64,7 +64,7 @@ impl Usage {
     /// Share of all processors that others used, in percent.
     #[must_use]
     pub fn others_percent(&self) -> f64 {
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let processors = processors();
         100.0 * self.others.as_secs_f64() / (self.wall.as_secs_f64() * processors as f64)
     }
 }

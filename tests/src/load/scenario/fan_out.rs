@@ -10,6 +10,7 @@ use crate::load::{
     failures::{Failure, Kind},
     figures::{Figures, Metric},
     fleet::{Fleet, Phase, Shared},
+    machine::processors,
     packet::{self, Packet},
     traffic,
     trigger::{Armed, Trigger},
@@ -21,7 +22,10 @@ pub const JOB_ID: &str = "load-fan-out";
 
 /// Connects `clients` clients, pulls `trigger`, and waits until all of them know of the job.
 pub fn run(target: &Target, clients: usize, trigger: &Trigger, settings: &Settings) -> Result<Outcome> {
-    let fleet = Fleet::start(settings.plan(target, clients)?, &Work::AwaitJob(JOB_ID.into()))?;
+    let mut plan = settings.plan(target, clients)?;
+    // Everybody is told at one moment: on one thread the clients' own work would bound what is measured of the server.
+    plan.threads = settings.threads.unwrap_or_else(processors);
+    let fleet = Fleet::start(plan, &Work::AwaitJob(JOB_ID.into()))?;
     fleet.wait_connected(settings.deadline());
     let mut armed = Armed::new(trigger, target.addr, clients, settings)?;
     let meter = Meter::start(target.pid, None)?;

@@ -35,9 +35,10 @@ pub enum Scenario {
 /// How the load is made.
 #[derive(Clone, Debug, Serialize, clap::Args)]
 pub struct Settings {
-    /// Threads that the clients run on; they share the processors with the server
-    #[arg(long, default_value_t = 1)]
-    pub threads: usize,
+    /// Threads that the clients run on; they share the processors with the server (default: 1; for a fan-out, which is
+    /// measured by its last client, one for each processor)
+    #[arg(long)]
+    pub threads: Option<usize>,
     /// Connects under way at once
     #[arg(long, default_value_t = 64)]
     pub in_flight: usize,
@@ -102,7 +103,7 @@ impl Settings {
         Ok(Plan {
             addr: target.addr,
             identities: identities.into(),
-            threads: self.threads,
+            threads: self.threads.unwrap_or(1),
             in_flight: self.in_flight,
             patience: Duration::from_secs(self.patience),
         })
