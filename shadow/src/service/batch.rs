@@ -42,8 +42,8 @@ pub(super) struct Batch<'a> {
     /// Things that get an execution that is like those of others in this batch.
     queued: BTreeMap<ThingName, Vec<Arc<Round>>>,
     rounds: Vec<Arc<Round>>,
-    /// The last `notify-next` that was written, and of which execution: many things are told the same.
-    pub(super) told: Option<(Execution, Bytes)>,
+    /// The last `notify-next` that was encoded, and of which execution: many things are told the same.
+    pub(super) told: Option<(Option<Execution>, Bytes)>,
     calls: Vec<Box<dyn FnOnce(bool) + Send>>,
     said: Vec<Said>,
     undo: Vec<Undo>,

@@ -342,25 +342,30 @@ impl<'d, 'b> Desk<'d, 'b> {
         if notices.notify && self.shared.bus.wanted(self.thing, &notify) {
             self.batch.deliver(self.thing, message(notify, &job::notify(&queue, now)));
         }
-        if notices.notify_next {
-            let payload = match queue.first().map(|head| (*head).clone()) {
-                Some(head) => self.next_payload(head)?,
-                None => Encoding::Json.encode(&job::notify_next(None, now)).into(),
-            };
+        if notices.notify_next
+            && let Some(payload) = self.next_payload(&next, queue.first().map(|head| (*head).clone()))?
+        {
             self.batch.deliver(self.thing, Message::new(next, payload));
         }
         Ok(true)
     }
 
-    /// What a thing is told whose next execution is this one.
-    fn next_payload(&mut self, head: Execution) -> Result<Bytes, ServiceError> {
+    /// What a thing is told whose next execution is this one; `None` when nobody listens.
+    fn next_payload(&mut self, topic: &str, head: Option<Execution>) -> Result<Option<Bytes>, ServiceError> {
         if let Some((_, payload)) = self.batch.told.as_ref().filter(|(told, _)| *told == head) {
-            return Ok(payload.clone());
+            return Ok(Some(payload.clone()));
         }
-        let document = self.document(&head.job_id)?.unwrap_or_default();
-        let payload: Bytes = Encoding::Json.encode(&job::notify_next(Some((&head, &document)), self.batch.now)).into();
+        if !self.shared.bus.wanted(self.thing, topic) {
+            return Ok(None);
+        }
+        let document = match &head {
+            Some(head) => self.document(&head.job_id)?.unwrap_or_default(),
+            None => Arc::default(),
+        };
+        let next = job::notify_next(head.as_ref().map(|head| (head, &*document)), self.batch.now);
+        let payload: Bytes = Encoding::Json.encode(&next).into();
         self.batch.told = Some((head, payload.clone()));
-        Ok(payload)
+        Ok(Some(payload))
     }
 }
 

@@ -253,7 +253,7 @@ impl Service {
         fleet::certificates::load(&shared)?;
         let fleet_worker = FleetWorker::new(shared.clone());
         fleet_worker.load_jobs()?;
-        worker::prepare(&shared)?;
+        fleet_worker.reach_again(&worker::prepare(&shared)?);
         let retained = RetainedWorker::load(shared.clone())?;
         let mut threads = Vec::new();
         for (number, inbox) in inboxes.partitions.into_iter().enumerate() {

@@ -10,7 +10,7 @@ use muster_certs::Role;
 use muster_model::job::Execution;
 use muster_wire::codec::Encoding;
 use muster_wire::enrol::Installation;
-use muster_wire::id::{Sha256Hex, ShadowName, ThingName};
+use muster_wire::id::{JobId, Sha256Hex, ShadowName, ThingName};
 use muster_wire::limits::{COMMIT_BATCH_MAX, INSTALLATION_ID_BYTES_MAX};
 use muster_wire::rejection::Rejection;
 use muster_wire::shadow;
@@ -30,7 +30,8 @@ pub(super) struct Worker {
 }
 
 /// Rebuilds what is only in memory: every connector's view, the timers of every execution, and how the jobs stand.
-pub(super) fn prepare(shared: &Arc<Shared>) -> Result<(), ServiceError> {
+/// Returns the jobs whose things are to be reached again.
+pub(super) fn prepare(shared: &Arc<Shared>) -> Result<BTreeSet<JobId>, ServiceError> {
     shadows::tidy(shared)?;
     // Counted before they are looked at: a look counts what it changes.
     shared.store.scan(crate::store::Key::new(crate::store::Kind::Execution).as_bytes(), &mut |found, stored| {
@@ -39,7 +40,7 @@ pub(super) fn prepare(shared: &Arc<Shared>) -> Result<(), ServiceError> {
         }
         std::ops::ControlFlow::Continue(())
     })?;
-    jobs::queued::load(shared)?;
+    let damaged = jobs::queued::load(shared)?;
     let connectors: Vec<Arc<Connector>> = shared.fleet().connectors.values().cloned().collect();
     let mut worker = Worker::new(shared.clone());
     for page in connectors.chunks(COMMIT_BATCH_MAX) {
@@ -54,7 +55,7 @@ pub(super) fn prepare(shared: &Arc<Shared>) -> Result<(), ServiceError> {
         }
         batch.commit(shared.bus.as_ref())?;
     }
-    Ok(())
+    Ok(damaged)
 }
 
 fn watch_timer(shared: &Shared, found: &[u8], value: &[u8]) -> Result<(), ServiceError> {

@@ -360,7 +360,10 @@ impl FleetWorker {
                 })?;
             }
         }
-        self.commit(|batch| batch.delete(&key::job_run(id)))
+        match self.shared.store.get(key::job_run(id).as_bytes())? {
+            Some(_) => self.commit(|batch| batch.delete(&key::job_run(id))),
+            None => Ok(()),
+        }
     }
 
     /// The things with these numbers.

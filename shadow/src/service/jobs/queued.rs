@@ -15,11 +15,11 @@ use crate::records::{JobJoined, JobQueued, StoredJobQueued, key};
 use crate::service::batch::Batch;
 use crate::service::{ServiceError, Shared};
 use crate::store::codec;
-use muster_model::job::Execution;
+use muster_model::job::{Execution, Phase};
 use muster_wire::id::{JobId, ThingName};
 use muster_wire::job::JobStatus;
 use muster_wire::time::Timestamp;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -139,35 +139,46 @@ pub(in crate::service) fn execution(
 }
 
 /// Finds what was queued before the start and not touched since, and counts it. After the jobs that are not over are
-/// known, before anything is served.
-pub(in crate::service) fn load(shared: &Shared) -> Result<(), ServiceError> {
-    for job in shared.jobs().values() {
+/// known, before anything is served. Returns the jobs of which not everything could be read: their things are to be
+/// reached again.
+///
+/// Of a job that is being deleted nothing is left that has to be said: what was deleted has no note, and would come back.
+pub(in crate::service) fn load(shared: &Shared) -> Result<BTreeSet<JobId>, ServiceError> {
+    let mut damaged = BTreeSet::new();
+    for job in shared.jobs().values().filter(|job| job.phase != Phase::Deleting) {
+        let mut rounds: Vec<JobQueued> = Vec::new();
         shared.store.scan(key::job_queued(&job.id).as_bytes(), &mut |found, stored| {
-            let outcome = codec::decode::<StoredJobQueued>(found, &stored.value)
-                .map_err(ServiceError::from)
-                .and_then(|queued| load_round(shared, queued.into()));
-            if let Err(error) = outcome {
-                // One damaged record must not keep the whole fleet from being served.
-                shared.report("read the queued things of a job", &error);
+            match codec::decode::<StoredJobQueued>(found, &stored.value) {
+                Ok(round) => rounds.push(round.into()),
+                Err(error) => {
+                    // One damaged record must not keep the whole fleet from being served.
+                    shared.report("read the queued things of a job", &error.into());
+                    damaged.insert(job.id.clone());
+                }
             }
             ControlFlow::Continue(())
         })?;
-    }
-    Ok(())
-}
-
-fn load_round(shared: &Shared, queued: JobQueued) -> Result<(), ServiceError> {
-    let round = Arc::new(Round { job: queued.job, at: queued.at, time_limit: queued.time_limit });
-    let jobs = shared.jobs();
-    for thing in queued.things {
-        let mut batch = Batch::new(shared.store.as_ref(), shared.clock.now());
-        let note = batch.get::<JobJoined>(&key::job_joined(&round.job).part(&thing))?;
-        let is_deleted = note.is_some_and(|note| note.deleted);
-        let is_stored = shared.store.get(key::execution(&thing, &round.job).as_bytes())?.is_some();
-        if !is_deleted && !is_stored && !shared.queued.has(&thing, &round.job) {
-            live::count(&jobs, &round.execution());
-            shared.queued.add(&thing, round.clone());
+        for JobQueued { at, time_limit, things, .. } in rounds {
+            let round = Arc::new(Round { job: job.id.clone(), at, time_limit });
+            for thing in things {
+                match is_untouched(shared, &thing, &job.id) {
+                    Ok(false) => {}
+                    Ok(true) => {
+                        live::count(&shared.jobs(), &round.execution());
+                        shared.queued.add(&thing, round.clone());
+                    }
+                    Err(error @ ServiceError::Codec(_)) => shared.report("read what a thing has of a job", &error),
+                    Err(error) => return Err(error),
+                }
+            }
         }
     }
-    Ok(())
+    Ok(damaged)
+}
+
+fn is_untouched(shared: &Shared, thing: &ThingName, job: &JobId) -> Result<bool, ServiceError> {
+    let mut batch = Batch::new(shared.store.as_ref(), shared.clock.now());
+    let note = batch.get::<JobJoined>(&key::job_joined(job).part(thing))?;
+    let is_stored = shared.store.get(key::execution(thing, job).as_bytes())?.is_some();
+    Ok(!is_stored && !note.is_some_and(|note| note.deleted) && !shared.queued.has(thing, job))
 }

@@ -143,7 +143,7 @@ impl Desk<'_, '_> {
 
     /// Notes that an operator deleted what the thing has of this job: otherwise the next look at a member of a continuous
     /// job, a page that is sent again after a crash, or the round that it was queued in would make it once more. The note
-    /// goes with the job.
+    /// goes with the job. Its key comes before that of the execution, and so it is written first.
     fn note_deleted(&mut self, job: &JobId) -> Result<(), ServiceError> {
         if !self.shared.jobs().contains_key(job) {
             return Ok(());

@@ -75,6 +75,8 @@ impl FleetWorker {
         // The things and the run first: a job without its things could not go on after a crash. What is left of a job
         // that was never made is deleted at the next start.
         let run = Run::new(now);
+        // A thing that came late while an earlier job of this name was deleted may have left something.
+        self.delete_rest(&id)?;
         self.store_things(&id, &things, &run)?;
         self.commit(|batch| batch.put(&key::job(&id), &job))?;
         info!(job = %id, things = things.len(), %by, "job created");

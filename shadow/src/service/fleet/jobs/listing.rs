@@ -117,12 +117,14 @@ impl FleetWorker {
     ) -> Result<ExecutionList, Refused> {
         let now = self.shared.clock.now();
         let mut batch = Batch::new(self.shared.store.as_ref(), now);
-        let executions = executions(&self.shared, &mut batch, thing)?;
+        let executions = match job {
+            Some(job) => execution(&self.shared, &mut batch, thing, job)?.into_iter().collect(),
+            None => executions(&self.shared, &mut batch, thing)?,
+        };
         let mut page = Page::new(list);
         for execution in executions {
             let name = execution.job_id.as_str();
-            let is_wanted = job.is_none_or(|job| *job == execution.job_id);
-            if !is_wanted || list.after.as_ref().is_some_and(|after| name <= after.as_str()) {
+            if list.after.as_ref().is_some_and(|after| name <= after.as_str()) {
                 continue;
             }
             if !page.add(&execution, thing, now) {

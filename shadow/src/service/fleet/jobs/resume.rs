@@ -9,6 +9,7 @@ use crate::store::{Key, Kind, codec};
 use muster_model::job::{Phase, Rules, Run};
 use muster_wire::id::{JobId, ThingName};
 use muster_wire::limits::JOB_PAGE_THINGS;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tracing::warn;
 
@@ -36,6 +37,12 @@ impl FleetWorker {
             }
         }
         Ok(())
+    }
+
+    /// Takes it that no thing of these jobs has its execution. Before [`FleetWorker::finish_jobs`].
+    pub(in crate::service) fn reach_again(&self, jobs: &BTreeSet<JobId>) {
+        let mut courses = self.courses.borrow_mut();
+        courses.iter_mut().filter(|(id, _)| jobs.contains(id)).for_each(|(_, course)| course.run.made = 0);
     }
 
     /// Sends what was not surely done, deletes what a deleted job left, and goes on with every job.

@@ -3,6 +3,7 @@
 use super::*;
 use crate::records::{JobQueued, StoredJobQueued};
 use crate::store::{Change, Expect, Key, Kind, Op, VALUE_BYTES_MAX, codec};
+use muster_model::job::{Phase, Run};
 use std::sync::Mutex;
 
 /// How many things get their execution with this op.
@@ -114,4 +115,61 @@ fn a_round_that_could_not_be_stored_is_heard_of_by_nobody_and_given_again() {
     assert_eq!(rig.delivered("$aws/things/a/jobs/notify-next")["execution"]["jobId"], "j");
     rig.until_count("j", "Queued", 1);
     assert_eq!(rig.statuses(json!({ "job_id": "j" })), pairs(&[("a", "QUEUED")]));
+}
+
+#[test]
+fn a_restart_while_a_job_is_deleted_brings_nothing_back() {
+    let mut rig = Rig::new();
+    rig.create(json!({ "job_id": "j", "targets": ["a", "b"] }));
+    for thing in ["a", "b"] {
+        rig.ends(thing, "j", "SUCCEEDED");
+    }
+    rig.until_status("j", "COMPLETED");
+    // As an end of the server left it: the delete has reached a and not b.
+    let (j, a) = (JobId::new("j").unwrap(), ThingName::new("a").unwrap());
+    rig.stop();
+    let store = rig.store.clone();
+    let mut batch = batch::Batch::new(store.as_ref(), rig.clock.now());
+    let run: Run = batch.get(&key::job_run(&j)).unwrap().unwrap();
+    batch.put(&key::job_run(&j), &Run { phase: Phase::Deleting, ..run }).unwrap();
+    batch.delete(&key::execution(&a, &j)).unwrap();
+    batch.commit(rig.bus.as_ref()).unwrap();
+    rig.start();
+    gone(&mut rig, "j");
+    let told = rig.backlog.iter().map(|message| &*message.topic).filter(|topic| topic.contains("/jobs/notify"));
+    assert_eq!(told.collect::<Vec<_>>(), [""; 0], "nothing was in their queues");
+}
+
+#[test]
+fn things_of_a_round_that_cannot_be_read_are_reached_again() {
+    let mut rig = Rig::new();
+    rig.create(json!({ "job_id": "j", "targets": ["a", "b", "c"] }));
+    rig.until_count("j", "Queued", 3);
+    rig.ends("a", "j", "SUCCEEDED");
+    rig.operator("job-execution-delete", json!({ "job_id": "j", "thing": "b", "force": true })).unwrap();
+    rig.stop();
+    for (found, _) in rig.store.scan_all(Key::new(Kind::JobQueued).as_bytes()).unwrap() {
+        rig.store.apply(vec![Op::put(found, Expect::Any, b"no round".to_vec())]).wait().unwrap();
+    }
+    rig.start();
+    rig.until_count("j", "Queued", 1);
+    assert_eq!(rig.statuses(json!({ "job_id": "j" })), pairs(&[("a", "SUCCEEDED"), ("c", "QUEUED")]));
+    rig.restart();
+    assert_eq!(rig.statuses(json!({ "job_id": "j" })), pairs(&[("a", "SUCCEEDED"), ("c", "QUEUED")]));
+}
+
+#[test]
+fn what_is_left_of_an_earlier_job_of_that_name_is_not_of_the_new_one() {
+    let mut rig = Rig::new();
+    let (job, x) = (JobId::new("j").unwrap(), ThingName::new("x").unwrap());
+    let store = rig.store.clone();
+    let mut batch = batch::Batch::new(store.as_ref(), rig.clock.now());
+    let left = JobQueued { job: job.clone(), at: rig.clock.now(), time_limit: None, things: vec![x.clone()] };
+    batch.put(&key::job_queued(&job).part(&x), &left).unwrap();
+    batch.commit(rig.bus.as_ref()).unwrap();
+    rig.create(json!({ "job_id": "j", "targets": ["a"] }));
+    rig.until_count("j", "Queued", 1);
+    rig.restart();
+    assert_eq!(rig.job("x", "get", json!({}))["queuedJobs"], json!([]));
+    assert_eq!(rig.shown("j")["jobProcessDetails"]["numberOfQueuedThings"], 1);
 }
