@@ -62,12 +62,15 @@ impl Host {
         (Self { name: name.to_owned(), prefix, log, programs, network, agent: None }, output)
     }
 
-    /// A copy of this host with all its state, as a cloned machine has it; its agent does not run yet.
+    /// A copy of this host with all its state at one moment, as a cloned machine has it; its agent does not run yet.
     #[track_caller]
     pub fn copied(&self, fleet: &Fleet, name: &str) -> Self {
         let prefix = fleet.root().join("hosts").join(name);
-        let copied = Command::new("cp").arg("-a").arg(&self.prefix).arg(&prefix).status();
-        assert!(copied.is_ok_and(|status| status.success()), "{} is not copied", self.prefix.display());
+        let mut copy = Command::new("cp");
+        copy.arg("-a").arg(&self.prefix).arg(&prefix);
+        self.agent.iter().for_each(Process::freeze);
+        Output::of(copy, COPY_DEADLINE).succeeded();
+        self.agent.iter().for_each(Process::thaw);
         let log = fleet.log_file(name);
         Self {
             name: self.name.clone(),
@@ -268,3 +271,5 @@ fn start_mark(pid: i32) -> Option<u64> {
 /// Stopping a service may take as long as the agent's own grace, and longer on a busy machine.
 const AGENT_DEADLINE: Duration = Duration::from_secs(90);
 const STOP_DEADLINE: Duration = Duration::from_secs(90);
+/// A few files of a prefix, on a busy disk.
+const COPY_DEADLINE: Duration = Duration::from_secs(60);

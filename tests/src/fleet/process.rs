@@ -1,7 +1,7 @@
 //! Child processes: each with a log, each gone when its value is gone.
 
 use crate::eventually::eventually;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use serde_json::Value;
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader};
@@ -91,6 +91,20 @@ impl Process {
             kill_process(Pid::from_child(&self.child), Signal::TERM).expect("a child that has not ended has a number");
         }
         self.wait(deadline)
+    }
+
+    /// Holds it with SIGSTOP; returns when the last of its threads is held, so that nothing changes under a reader.
+    #[track_caller]
+    pub fn freeze(&self) {
+        let pid = Pid::from_child(&self.child);
+        let held = kill_process(pid, Signal::STOP).and_then(|()| waitid(WaitId::Pid(pid), WaitIdOptions::STOPPED));
+        held.unwrap_or_else(|error| panic!("{} cannot be held ({error}); its log:\n{}", self.name, tail(&self.log)));
+    }
+
+    /// It goes on.
+    #[track_caller]
+    pub fn thaw(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::CONT).expect("a process that is held has a number");
     }
 
     /// Ends it with SIGKILL; returns when it is gone.
@@ -199,3 +213,34 @@ fn listen(output: ChildStdout) -> mpsc::Receiver<String> {
 }
 
 const TAIL_LINES: usize = 30;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_is_frozen_does_nothing_until_it_is_thawed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [file, log] = ["file", "log"].map(|name| folder.path().join(name));
+        let mut command = Command::new("sh");
+        command.args(["-c", "while :; do echo >> \"$0\"; done"]).arg(&file);
+        let writer = Process::spawn("the writer", command, &log);
+        let written = || fs::metadata(&file).map_or(0, |file| file.len());
+        let goes_on = |from: u64| {
+            eventually("the writer writes", Duration::from_secs(60), || match written() {
+                now if now > from => Ok(()),
+                now => Err(now.to_string()),
+            });
+        };
+        goes_on(0);
+        for _ in 0..100 {
+            writer.freeze();
+            let before = written();
+            let state = fs::read_to_string(format!("/proc/{}/stat", writer.pid())).expect("a child has a state");
+            assert!(state.contains(") T "), "{state}");
+            assert_eq!(written(), before);
+            writer.thaw();
+            goes_on(before);
+        }
+    }
+}

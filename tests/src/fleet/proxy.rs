@@ -3,7 +3,6 @@
 use super::process::{Output, Process};
 use super::{Fleet, Port};
 use crate::eventually::eventually;
-use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, TcpStream};
@@ -66,17 +65,12 @@ impl Proxy {
 
     /// From now on it accepts connections, by the kernel's courtesy, and answers nobody.
     pub fn freeze(&self) {
-        self.signal(Signal::STOP);
+        self.process.freeze();
     }
 
     /// It works again.
     pub fn thaw(&self) {
-        self.signal(Signal::CONT);
-    }
-
-    fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.process.pid()).ok().and_then(Pid::from_raw).expect("a child has a number");
-        kill_process(pid, signal).expect("the proxy runs until it is dropped");
+        self.process.thaw();
     }
 }
 
