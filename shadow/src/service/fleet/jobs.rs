@@ -66,14 +66,45 @@ pub(super) struct Course {
 struct Part {
     from: u64,
     to: u64,
-    latch: Arc<Latch>,
+    word: Word,
 }
 
 /// How far a cancel or a delete is.
 #[derive(Default)]
 struct Sweep {
     next: Place,
-    on_the_way: Option<(Vec<ThingName>, Arc<Latch>)>,
+    on_the_way: Option<(Vec<ThingName>, Word)>,
+}
+
+/// What many things were told at once.
+struct Word {
+    latch: Arc<Latch>,
+    /// Some of them could not do it; all are told again then.
+    again_at: Option<Timestamp>,
+}
+
+/// What became of a word.
+enum Outcome {
+    OnTheWay,
+    Arrived,
+    /// It failed, and is said again at this time.
+    Failed(Timestamp),
+    SayAgain,
+}
+
+impl Word {
+    fn outcome(&mut self, job: &JobId, now: Timestamp) -> Outcome {
+        match (self.latch.outcome(), self.again_at) {
+            (None, _) => Outcome::OnTheWay,
+            (Some(0), _) => Outcome::Arrived,
+            (Some(_), Some(at)) if at <= now => Outcome::SayAgain,
+            (Some(_), Some(at)) => Outcome::Failed(at),
+            (Some(failed), None) => {
+                warn!(%job, failed, "things could not be given what they get of a job; all of their page are asked again");
+                Outcome::Failed(*self.again_at.insert(now.plus(SEND_AGAIN)))
+            }
+        }
+    }
 }
 
 /// Where a sweep goes on.
@@ -160,8 +191,8 @@ impl FleetWorker {
         course.look_at = None;
         loop {
             let now = self.shared.clock.now();
-            let waits = self.arrivals(course)?;
-            self.sweep_on(course)?;
+            let arrives = self.arrivals(course, now)?;
+            let sweeps = self.sweep_on(course, now)?;
             if course.run.phase == Phase::Deleting && course.is_settled() {
                 self.gone(course)?;
                 return Ok(true);
@@ -180,7 +211,7 @@ impl FleetWorker {
             };
             let plan = plan(&course.run, &facts, now);
             let Some(step) = plan.step else {
-                course.look_at = plan.look_again.into_iter().chain(waits).chain(course.look_at).min();
+                course.look_at = plan.look_again.into_iter().chain(arrives).chain(sweeps).min();
                 return Ok(false);
             };
             self.take(course, &step, &tally, now)?;
@@ -260,29 +291,25 @@ impl FleetWorker {
     /// Sends the job to the things with these numbers.
     fn send(&self, course: &mut Course, from: u64, to: u64) -> Result<(), ServiceError> {
         let things = self.things(&course.job.id, from, to)?;
-        let latch = self.assign_all(&course.job.id, things);
-        course.on_the_way.push_back(Part { from, to, latch });
+        let word = self.assign_all(&course.job.id, things);
+        course.on_the_way.push_back(Part { from, to, word });
         Ok(())
     }
 
     /// Notes what has arrived; what failed is sent again. Returns when to look although nothing happens.
-    fn arrivals(&self, course: &mut Course) -> Result<Option<Timestamp>, ServiceError> {
+    fn arrivals(&self, course: &mut Course, now: Timestamp) -> Result<Option<Timestamp>, ServiceError> {
         let made = course.run.made;
-        while let Some(part) = course.on_the_way.front() {
-            match part.latch.outcome() {
-                None => break,
-                Some(0) => {
+        while let Some(part) = course.on_the_way.front_mut() {
+            match part.word.outcome(&course.job.id, now) {
+                Outcome::OnTheWay => break,
+                Outcome::Failed(again_at) => return Ok(Some(again_at)),
+                Outcome::SayAgain => {
+                    let id = &course.job.id;
+                    part.word = self.assign_all(id, self.things(id, part.from, part.to)?);
+                }
+                Outcome::Arrived => {
                     course.run.made = part.to;
                     course.on_the_way.pop_front();
-                }
-                Some(failed) => {
-                    warn!(job = %course.job.id, failed, "executions of a job could not be made; they are asked for again");
-                    let (from, to) = (part.from, part.to);
-                    let latch = self.assign_all(&course.job.id, self.things(&course.job.id, from, to)?);
-                    if let Some(part) = course.on_the_way.front_mut() {
-                        part.latch = latch;
-                    }
-                    return Ok(Some(self.shared.clock.now().plus(SEND_AGAIN)));
                 }
             }
         }
@@ -293,28 +320,26 @@ impl FleetWorker {
         Ok(None)
     }
 
-    /// Goes on with a cancel or a delete.
-    fn sweep_on(&self, course: &mut Course) -> Result<(), ServiceError> {
+    /// Goes on with a cancel or a delete. Returns when to look although nothing happens.
+    fn sweep_on(&self, course: &mut Course, now: Timestamp) -> Result<Option<Timestamp>, ServiceError> {
         if !matches!(course.run.phase, Phase::Canceling { .. } | Phase::Deleting) {
-            return Ok(());
+            return Ok(None);
         }
         loop {
-            if let Some((things, latch)) = &course.sweep.on_the_way {
-                match latch.outcome() {
-                    None => return Ok(()),
-                    Some(0) => course.sweep.on_the_way = None,
-                    Some(failed) => {
-                        warn!(job = %course.job.id, failed, "executions of a job were not reached; they are asked again");
-                        let things = things.clone();
-                        let latch = self.assign_all(&course.job.id, things.clone());
-                        course.sweep.on_the_way = Some((things, latch));
-                        return Ok(());
+            if let Some((things, word)) = &mut course.sweep.on_the_way {
+                match word.outcome(&course.job.id, now) {
+                    Outcome::OnTheWay => return Ok(None),
+                    Outcome::Failed(again_at) => return Ok(Some(again_at)),
+                    Outcome::SayAgain => {
+                        *word = self.assign_all(&course.job.id, things.clone());
+                        return Ok(None);
                     }
+                    Outcome::Arrived => course.sweep.on_the_way = None,
                 }
             }
             let id = &course.job.id;
             let (things, next) = match course.sweep.next.clone() {
-                Place::Done => return Ok(()),
+                Place::Done => return Ok(None),
                 Place::Begin => (Vec::new(), Place::Page(0)),
                 Place::Page(page) if page * JOB_PAGE_THINGS as u64 >= course.things => {
                     (Vec::new(), Place::Late { after: None })
@@ -327,8 +352,8 @@ impl FleetWorker {
                 }
             };
             if !things.is_empty() {
-                let latch = self.assign_all(id, things.clone());
-                course.sweep.on_the_way = Some((things, latch));
+                let word = self.assign_all(id, things.clone());
+                course.sweep.on_the_way = Some((things, word));
             }
             course.sweep.next = next;
         }
@@ -393,7 +418,7 @@ impl FleetWorker {
     }
 
     /// Sends the job to all of these things.
-    fn assign_all(&self, job: &JobId, things: Vec<ThingName>) -> Arc<Latch> {
+    fn assign_all(&self, job: &JobId, things: Vec<ThingName>) -> Word {
         let latch = Latch::new(things.len());
         for thing in things {
             let assign = Inbound::Assign(Assign { thing, job: job.clone(), done: Some(latch.clone()) });
@@ -402,7 +427,7 @@ impl FleetWorker {
                 Ok(Submitted::Full(wait)) => drop(block_on(wait)),
             }
         }
-        latch
+        Word { latch, again_at: None }
     }
 
     fn stored_job(&self, id: &JobId) -> Result<Job, Refused> {

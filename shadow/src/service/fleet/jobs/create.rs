@@ -223,7 +223,7 @@ pub(super) fn check_targets(targets: &[ThingName], groups: &[Selector], continuo
 /// Waits until the first executions of a job are durable.
 fn wait_for_first(courses: &Courses, id: &JobId) {
     let Some(part) = courses.get(id).and_then(|course| course.on_the_way.front()) else { return };
-    let latch = part.latch.clone();
+    let latch = part.word.latch.clone();
     // Whatever it was, the agenda goes on with it.
     let _ = block_on(async move { tokio::time::timeout(SMALL_JOB_DEADLINE, latch.wait()).await });
 }

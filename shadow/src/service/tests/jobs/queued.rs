@@ -5,6 +5,7 @@ use crate::records::{JobQueued, StoredJobQueued};
 use crate::store::{Change, Expect, Key, Kind, Op, VALUE_BYTES_MAX, codec};
 use muster_model::job::{Phase, Run};
 use std::sync::Mutex;
+use std::sync::mpsc::TryRecvError;
 
 /// How many things get their execution with this op.
 pub(super) fn queued(op: &Op) -> usize {
@@ -104,9 +105,15 @@ fn a_round_that_could_not_be_stored_is_heard_of_by_nobody_and_given_again() {
     });
     go.send(false).unwrap();
     rig.create(json!({ "job_id": "j", "targets": ["a"] }));
-    for _ in 0..2 {
-        is_tried.recv_timeout(SOON).expect("the round is stored");
+    is_tried.recv_timeout(SOON).expect("the round is stored");
+    // It is not given again at once: whoever refused it would be asked without an end.
+    for _ in 0..3 {
+        rig.shown("j");
+        rig.job("a", "get", json!({}));
     }
+    assert_eq!(is_tried.try_recv(), Err(TryRecvError::Empty));
+    rig.later(1);
+    is_tried.recv_timeout(SOON).expect("the round is stored");
     // The first one failed, the second one waits.
     assert_eq!(rig.executions(json!({ "job_id": "j" })), Vec::<Value>::new());
     assert_eq!(rig.shown("j")["jobProcessDetails"]["numberOfQueuedThings"], 0);
