@@ -178,7 +178,7 @@ pub(crate) async fn welcome<S: AsyncRead + AsyncWrite + Unpin>(
         First::Http => return None,
         First::Connect(connect) => connect,
         First::Refused(refused) => {
-            refuse(shared, &mut stream, peer, refused).await;
+            refuse(shared, &mut stream, peer, refused, usize::MAX).await;
             return None;
         }
     };
@@ -189,7 +189,7 @@ pub(crate) async fn welcome<S: AsyncRead + AsyncWrite + Unpin>(
         }
         Ok(None) => None,
         Err(why) => {
-            refuse(shared, &mut stream, peer, Refused::new(connect.version, why)).await;
+            refuse(shared, &mut stream, peer, Refused::new(connect.version, why), connect.packet_max).await;
             None
         }
     }
@@ -293,6 +293,12 @@ async fn admit(
         connect.life_reduced |= !connect.life.is_zero();
         connect.life = Duration::ZERO;
     }
+    let needed = connect::connack(connect, &client_id, true).len();
+    if needed > connect.packet_max {
+        let (identity, packet_max) = (&caller.identity, connect.packet_max);
+        info!(%peer, %identity, client = %client_id, packet_max, needed, "connect refused: it takes no packet as large as the CONNACK");
+        return Err(Why::TooLarge);
+    }
     let link = Link::new(Arc::new(caller), shared.next_session(), shared.counters.clone());
     let Connect { keep_alive, clean, .. } = *connect;
     link.has_connected(Connected { attributes, at: shared.clock.now(), keep_alive, clean });
@@ -330,10 +336,16 @@ async fn admit(
     }
 }
 
-async fn refuse(shared: &Shared, tls: &mut (impl AsyncRead + AsyncWrite + Unpin), peer: IpAddr, refused: Refused) {
+async fn refuse(
+    shared: &Shared,
+    tls: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    peer: IpAddr,
+    refused: Refused,
+    packet_max: usize,
+) {
     count(&shared.counters.connects_refused);
     debug!(%peer, why = ?refused.why, "CONNECT refused");
-    let Some(connack) = refused.connack() else { return };
+    let Some(connack) = refused.connack().filter(|connack| connack.len() <= packet_max) else { return };
     let goodbye = async {
         say(tls, &connack).await?;
         tls.shutdown().await?;

@@ -83,6 +83,23 @@ async fn malformed_mqtt_closes_the_connection() {
 }
 
 #[tokio::test]
+async fn who_takes_no_packet_as_large_as_the_connack_is_refused_with_what_fits() {
+    let stage = Stage::new().await;
+    let talk_with = async |packet_max: u32| {
+        let mut packet = b"\x10\x14\0\x04MQTT\x05\x02\0\x3c\x05\x27\0\0\0\0\0\x02c1".to_vec();
+        packet[14..18].copy_from_slice(&packet_max.to_be_bytes());
+        talk(&stage, &[b"mqtt"], &[&packet, &b"\xe0\0"[..]].concat()).await
+    };
+    let connack = talk_with(1024).await;
+    assert_eq!(connack[..4], [0x20, connack.len() as u8 - 2, 0, 0], "{connack:?}");
+    let needed = connack.len() as u32;
+    assert_eq!(talk_with(needed).await, connack);
+    for (packet_max, refusal) in [(needed - 1, &[0x20, 3, 0, 0x95, 0][..]), (5, &[0x20, 3, 0, 0x95, 0]), (4, b"")] {
+        assert_eq!(talk_with(packet_max).await, refusal, "{packet_max}");
+    }
+}
+
+#[tokio::test]
 async fn without_a_certificate_connect_is_refused() {
     let stage = Stage::new().await;
     for (version, refusal) in [(4, &[0x20, 2, 0, 5][..]), (5, &[0x20, 3, 0, 0x87, 0])] {
