@@ -9,6 +9,7 @@ use super::encode::{self, Outbound};
 use super::end::{End, Violation};
 use super::frame::{self, FrameError, Framed};
 use super::in_flight::InFlight;
+use super::kept::Kept;
 use super::link::Link;
 use super::membership::Membership;
 use super::observer::Command;
@@ -131,18 +132,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         connection
     }
 
-    /// Sends again what the client has not acknowledged, and goes on with the reader.
+    /// Goes on with the reader, and with what the client has not acknowledged: it is sent again as the client takes it.
     fn resume_session(&mut self) {
         let link = self.link().clone();
-        let Some((again, observer)) = link.with_kept(|kept| (kept.unacknowledged.clone(), kept.observer.clone()))
-        else {
-            return;
-        };
-        self.observer = observer;
-        for (id, outgoing) in again {
-            self.in_flight.resume(id);
-            self.say(&outgoing, Some(id), true);
+        let observer = link.with_kept(|kept| {
+            self.in_flight.resume(kept.unacknowledged.iter().map(|(id, _)| *id));
+            kept.observer.clone()
+        });
+        self.observer = observer.flatten();
+    }
+
+    /// Encodes the next messages that a former connection sent, about as many as one write takes.
+    fn repeat(&mut self) -> bool {
+        let mut moved = false;
+        while self.output.len() < WRITE_BYTES
+            && let Some(id) = self.in_flight.repeat(self.receive_max)
+        {
+            let find = |kept: &mut Kept| kept.unacknowledged.iter().find(|(known, _)| *known == id).cloned();
+            match self.link().with_kept(find).flatten() {
+                Some((_, outgoing)) => self.say(&outgoing, Some(id), true),
+                None => self.in_flight.end(id),
+            }
+            moved = true;
         }
+        moved
     }
 
     pub(super) fn link(&self) -> &Arc<Link> {
@@ -211,12 +224,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         // While the last write is not done only acknowledgements are taken: they are small and bounded by the requests.
         // A crowded queue goes on in any case: the reader may be waiting for its room.
         let free = self.output.is_empty() && (!self.withholds || self.link().is_crowded());
-        let (permits, bytes_max) = match free {
+        let repeated = free && self.repeat();
+        let (permits, bytes_max) = match free && !self.in_flight.repeats() {
             true => (self.in_flight.permits(self.receive_max), WRITE_BYTES),
             false => (0, 0),
         };
         let taken = self.member.link.take(permits, bytes_max, &mut self.in_flight, context);
-        let moved = !taken.settled.is_empty() || !taken.messages.is_empty() || taken.end.is_some();
+        let moved = repeated || !taken.settled.is_empty() || !taken.messages.is_empty() || taken.end.is_some();
         for tag in taken.settled {
             self.requests = self.requests.saturating_sub(1);
             if let Some(at) = self.shadow_requests.iter().position(|(known, _)| *known == tag) {

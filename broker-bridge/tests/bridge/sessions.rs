@@ -90,6 +90,54 @@ async fn b7_a_session_comes_back_with_its_subscriptions_and_what_waited() {
 }
 
 #[tokio::test]
+async fn b7_what_is_repeated_keeps_the_window_of_the_new_connection() {
+    let stage = Stage::new().await;
+    let (mut client, _) = Raw::connect(&stage, Connector, "t1", "c", &Hello::kept(5, 60)).await;
+    assert_eq!(client.subscribe(FILTER, 1).await, 1);
+    let payloads = ["0", "1", "2", "3", "4"];
+    let mut ids = Vec::new();
+    for payload in payloads {
+        deliver(&stage, payload, Qos::AtLeastOnce);
+        ids.push(client.receive().await.id);
+    }
+    client.vanish();
+    waits(&stage, 1).await;
+    deliver(&stage, "new", Qos::AtLeastOnce);
+    let narrow = Hello { properties: [Hello::kept(5, 60).properties, vec![0x21, 0, 2]].concat(), ..Hello::kept(5, 60) };
+    let again = async |client: &mut Raw, at: usize| {
+        let got = client.receive().await;
+        assert_eq!((got.payload.as_str(), got.id, got.again, got.qos), (payloads[at], ids[at], true, 1));
+    };
+
+    let (mut client, present) = Raw::connect(&stage, Connector, "t1", "c", &narrow).await;
+    assert!(present);
+    again(&mut client, 0).await;
+    again(&mut client, 1).await;
+    client.silent().await;
+    // Of those that are out the later one; and one that came over the former connection.
+    client.acknowledge(ids[1]).await;
+    client.acknowledge(ids[3]).await;
+    again(&mut client, 2).await;
+    client.silent().await;
+    client.vanish();
+    waits(&stage, 1).await;
+
+    let (mut client, present) = Raw::connect(&stage, Connector, "t1", "c", &narrow).await;
+    assert!(present);
+    again(&mut client, 0).await;
+    again(&mut client, 2).await;
+    client.silent().await;
+    client.acknowledge(ids[0]).await;
+    again(&mut client, 4).await;
+    client.silent().await;
+    client.acknowledge(ids[2]).await;
+    let new = client.receive().await;
+    assert_eq!((new.payload.as_str(), new.again), ("new", false));
+    assert!(!ids.contains(&new.id));
+    client.silent().await;
+}
+
+#[tokio::test]
 async fn b7_a_wish_that_is_too_long_is_reduced_and_the_client_told() {
     let settings = MqttSettings { session_expiry_max: Duration::from_secs(100), ..MqttSettings::default() };
     let stage = Stage::with_settings(settings).await;
