@@ -145,15 +145,27 @@ impl Execution {
             return Some(rest);
         }
         let last = rest.earlier.pop()?;
-        Some(Self {
-            execution_number: last.execution_number,
-            version_number: last.version_number,
-            queued_at: last.queued_at,
-            last_updated_at: last.last_updated_at,
-            status_details: last.status_details,
-            state: State::Finished { started_at: last.started_at, outcome: last.outcome },
-            ..rest
-        })
+        Some(Self::over(rest.job_id, last, rest.earlier))
+    }
+
+    /// The try `number` if it is one of those before this one, as if it were the latest and only one.
+    #[must_use]
+    pub fn earlier_try(&self, number: u64) -> Option<Self> {
+        let one = self.earlier.iter().find(|earlier| earlier.execution_number == number)?;
+        Some(Self::over(self.job_id.clone(), one.clone(), Vec::new()))
+    }
+
+    fn over(job_id: JobId, one: Try, earlier: Vec<Try>) -> Self {
+        Self {
+            job_id,
+            execution_number: one.execution_number,
+            version_number: one.version_number,
+            queued_at: one.queued_at,
+            last_updated_at: one.last_updated_at,
+            status_details: one.status_details,
+            state: State::Finished { started_at: one.started_at, outcome: one.outcome },
+            earlier,
+        }
     }
 
     /// Every try, oldest first, each as if it were the latest.
@@ -284,10 +296,8 @@ pub fn apply(execution: &Execution, event: &Event, now: Timestamp) -> Result<Exe
         State::Finished { .. } => match event {
             Event::StartNext { .. } => Err(Refusal::transition(execution, JobStatus::InProgress)),
             Event::Update(update) => {
-                // Before the expected version is looked at: that the execution is over is the more useful news.
                 check_number(execution, update)?;
-                check_settable(execution, update.status)?;
-                Err(Refusal::transition(execution, update.status))
+                Err(too_late(execution, update.status))
             }
             Event::Timeout => Err(Refusal::transition(execution, JobStatus::TimedOut)),
             Event::Cancel { .. } => Err(Refusal::transition(execution, JobStatus::Canceled)),
@@ -308,11 +318,17 @@ fn wanted(execution: &Execution, update: &Update) -> Result<Wanted, Refusal> {
 
 fn check_number(execution: &Execution, update: &Update) -> Result<(), Refusal> {
     match update.execution_number {
-        Some(number) if number != execution.execution_number => {
-            Err(Refusal::not_found(&execution.job_id, Some(number)))
-        }
+        Some(number) if number != execution.execution_number => Err(match execution.earlier_try(number) {
+            Some(over) => too_late(&over, update.status),
+            None => Refusal::not_found(&execution.job_id, Some(number)),
+        }),
         Some(_) | None => Ok(()),
     }
+}
+
+/// Refuses an update of what is over, whatever version is expected: that it is over is the more useful news.
+fn too_late(over: &Execution, status: JobStatus) -> Refusal {
+    check_settable(over, status).err().unwrap_or_else(|| Refusal::transition(over, status))
 }
 
 fn check_settable(execution: &Execution, status: JobStatus) -> Result<Wanted, Refusal> {

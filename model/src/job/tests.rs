@@ -187,6 +187,25 @@ fn refusals_say_why_and_how_the_execution_stands() {
 }
 
 #[test]
+fn an_update_of_an_earlier_try_is_told_that_it_is_over() {
+    let first = Execution { status_details: details(&[("a", "1")]), ..finished(Outcome::Failed) };
+    let second = first.again(None, at(30));
+    let of_try = |number, status| {
+        let update = Update { execution_number: Some(number), expected_version: Some(99), ..report(status) };
+        apply(&second, &Event::Update(update), at(40)).unwrap_err()
+    };
+    let refusal = of_try(1, JobStatus::Succeeded);
+    assert_eq!(
+        (refusal.code, refusal.message.as_str()),
+        (JobErrorCode::InvalidStateTransition, "Cannot move from FAILED to SUCCEEDED")
+    );
+    assert_eq!(refusal.execution_state, Some(first.wire_state()));
+    assert_eq!(of_try(1, JobStatus::Canceled).code, JobErrorCode::InvalidRequest);
+    assert_eq!(of_try(3, JobStatus::Succeeded).code, JobErrorCode::ResourceNotFound);
+    assert_eq!((first.earlier_try(1), second.earlier_try(1), second.earlier_try(2)), (None, Some(first), None));
+}
+
+#[test]
 fn the_right_expected_version_and_number_pass() {
     let event = Update { expected_version: Some(2), execution_number: Some(1), ..report(JobStatus::Succeeded) };
     assert_eq!(apply(&running(), &Event::Update(event), at(30)).unwrap().status(), JobStatus::Succeeded);

@@ -182,10 +182,7 @@ impl<'d, 'b> Desk<'d, 'b> {
             JobRef::Id(id) => {
                 let known = self.executions.iter().find(|execution| execution.job_id == *id);
                 let number = request.execution_number;
-                if let Some(known) = known
-                    && known.earlier.iter().any(|earlier| Some(earlier.execution_number) == number)
-                    && let Some(over) = known.tries().into_iter().find(|one| Some(one.execution_number) == number)
-                {
+                if let Some(over) = known.zip(number).and_then(|(known, number)| known.earlier_try(number)) {
                     return Ok(Err(Refusal::terminal(&over)));
                 }
                 match known.filter(|execution| number.is_none_or(|number| number == execution.execution_number)) {

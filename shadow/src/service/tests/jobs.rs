@@ -155,6 +155,10 @@ fn j17_what_failed_or_timed_out_is_tried_again_as_often_as_the_job_says() {
     assert_eq!(third["execution"]["executionNumber"], 3);
     let old = rig.job("t", "j/get", json!({ "executionNumber": 1 }));
     assert_eq!(old["code"], "TerminalStateReached");
+    let late = rig.job("t", "j/update", json!({ "status": "SUCCEEDED", "executionNumber": 1 }));
+    let state = &late["executionState"];
+    assert_eq!((&late["code"], &state["status"]), (&json!("InvalidStateTransition"), &json!("TIMED_OUT")), "{late}");
+    assert_eq!(state["statusDetails"], json!({ "step": "first" }));
     rig.ends("t", "j", "FAILED");
     let over = rig.until_status("j", "COMPLETED");
     assert_eq!(over["jobProcessDetails"]["numberOfFailedThings"], 1);
