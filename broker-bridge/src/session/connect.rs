@@ -150,7 +150,7 @@ pub(crate) fn read(frame: Frame<'_>, settings: &MqttSettings) -> Result<Connect,
             let (packet, read) = v3_1_1::Connect::parse(frame.body).map_err(refused)?;
             let client_id = client_id(version, packet.client_id(), packet.clean_session(), settings)?;
             whole(version, read, frame.body)?;
-            let will = packet.will_topic().map(|topic| {
+            let will = will_topic(version, packet.will_topic())?.map(|topic| {
                 will(topic, packet.will_payload(), packet.will_qos(), packet.will_retain(), Said::default())
             });
             Ok(Connect {
@@ -173,7 +173,7 @@ pub(crate) fn read(frame: Frame<'_>, settings: &MqttSettings) -> Result<Connect,
             let client_id = client_id(version, packet.client_id(), true, settings)?;
             whole(version, read, &body)?;
             let malformed = |_: End| Refused::new(version, Why::Malformed);
-            let will = match packet.will_topic() {
+            let will = match will_topic(version, packet.will_topic())? {
                 Some(topic) => {
                     let said = Said::new(packet.will_props()).map_err(malformed)?;
                     Some(will(topic, packet.will_payload(), packet.will_qos(), packet.will_retain(), said))
@@ -249,6 +249,14 @@ fn with_user_name(body: &[u8]) -> Cow<'_, [u8]> {
 
 fn names_method(properties: &[Property]) -> bool {
     properties.iter().any(|property| matches!(property, Property::AuthenticationMethod(_)))
+}
+
+/// The parser lets the character pass that no text of MQTT may have.
+fn will_topic(version: Version, topic: Option<&str>) -> Result<Option<&str>, Refused> {
+    match topic {
+        Some(topic) if topic.contains('\0') => Err(Refused::new(version, Why::Malformed)),
+        topic => Ok(topic),
+    }
 }
 
 fn will(topic: &str, payload: Option<&[u8]>, qos: MqttQos, retain: bool, said: Said) -> Box<Will> {
@@ -385,6 +393,14 @@ mod tests {
         assert_eq!(with(5, 0x42, b"\0\x02p"), Err(Why::Malformed), "a byte too few");
         assert_eq!(with(5, 0x42, b""), Err(Why::Malformed));
         assert_eq!(with(5, 0x46, b"\0\0\x09t"), Err(Why::Malformed), "half a will");
+    }
+
+    #[test]
+    fn no_will_is_said_on_a_topic_with_null() {
+        let will = |version, will: &[u8]| reads(&[&packet(version, 6, 60, &[], b"c"), will].concat()).map(|_| ());
+        assert_eq!((will(4, b"\0\x01t\0\x01w"), will(5, b"\0\0\x01t\0\x01w")), (Ok(()), Ok(())));
+        let refused = Err(Why::Malformed);
+        assert_eq!((will(4, b"\0\x01\0\0\x01w"), will(5, b"\0\0\x01\0\0\x01w")), (refused, refused));
     }
 
     #[test]

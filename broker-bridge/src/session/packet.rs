@@ -193,7 +193,8 @@ fn publish(version: Version, flags: u8, body: &[u8]) -> Result<Publish, End> {
         (_, Some(id)) if id != 0 => Some(id),
         _ => return Err(violation(Code::ProtocolError, "packet id 0")),
     };
-    Ok(Publish { topic, payload, packet_id, retain: flags & 1 == 1, said })
+    let publish = Publish { topic, payload, packet_id, retain: flags & 1 == 1, said };
+    without_null(&publish.topic).map(|()| publish)
 }
 
 /// After the topic, and the packet id that QoS 1 has.
@@ -233,6 +234,9 @@ fn subscribe(version: Version, body: &[u8]) -> Result<Incoming, End> {
     whole(read, &body)?;
     if packet.entries().is_empty() {
         return Err(violation(Code::ProtocolError, "SUBSCRIBE without a filter"));
+    }
+    for entry in packet.entries() {
+        without_null(entry.topic_filter())?;
     }
     let wishes = packet.entries().iter().map(wish).collect();
     Ok(Incoming::Subscribe { packet_id: some_id(packet.packet_id())?, wishes })
@@ -274,6 +278,9 @@ fn unsubscribe(version: Version, body: &[u8]) -> Result<Incoming, End> {
     if packet.entries().is_empty() {
         return Err(violation(Code::ProtocolError, "UNSUBSCRIBE without a filter"));
     }
+    for entry in packet.entries() {
+        without_null(entry.as_str())?;
+    }
     let filters = packet.entries().iter().map(|entry| entry.as_str().into()).collect();
     Ok(Incoming::Unsubscribe { packet_id: some_id(packet.packet_id())?, filters })
 }
@@ -298,6 +305,11 @@ fn goodbye(version: Version, body: &[u8]) -> Result<Incoming, End> {
         // An error of the client's making ends the session like any broken connection, without a reply.
         Some(_) => Err(End::ConnectionLost),
     }
+}
+
+/// The one character that no text of MQTT may have, and that the parser lets pass.
+fn without_null(topic: &str) -> Result<(), End> {
+    if topic.contains('\0') { Err(violation(Code::MalformedPacket, "U+0000 in a topic")) } else { Ok(()) }
 }
 
 fn some_id(packet_id: u16) -> Result<u16, End> {
@@ -339,6 +351,11 @@ mod tests {
         refused(V5, 0x30, b"\0\x01t\x04\x08\0\x01+", 0x82); // wildcard in a response topic
         refused(V5, 0x30, b"\0\x01t\x03\x08\0\0", 0x82); // a response topic without a character
         refused(V5, 0x30, b"\0\x01t\x04\x08\0\x01\0", 0x81); // U+0000 in a response topic
+        refused(V5, 0x30, b"\0\x03t\0t\0", 0x81); // U+0000 in a topic
+        refused(V3, 0x32, b"\0\x01\0\0\x01", 0x81); // U+0000 as a topic
+        refused(V5, 0x82, b"\0\x01\0\0\x03t\0t\0", 0x81); // U+0000 in a filter
+        refused(V3, 0x82, b"\0\x01\0\x01t\0\0\x03t\0t\0", 0x81); // U+0000 in the second filter
+        refused(V5, 0xa2, b"\0\x01\0\0\x03t\0t", 0x81); // U+0000 in a filter
         refused(V5, 0x30, b"\0\x01t\x04\x03\0\x01\0", 0x81); // U+0000 in a content type
         refused(V5, 0x30, b"\0\x01t\x07\x26\0\x01k\0\x01\0", 0x81); // U+0000 in a user property
         refused(V5, 0x30, b"\0\x01t\x02\x0b\x01", 0x82); // subscription id

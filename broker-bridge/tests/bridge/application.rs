@@ -427,6 +427,26 @@ async fn a_bad_filter_is_answered_and_ends_nothing() {
 }
 
 #[tokio::test]
+async fn a_topic_or_filter_with_null_ends_the_connection() {
+    let stage = Stage::new().await;
+    for version in [4, 5] {
+        let properties: &[u8] = if version == 5 { &[0] } else { &[] };
+        let topic = b"\0\x0aapp/t1/\0/x";
+        for (header, before, after) in
+            [(0x30, &b""[..], &b""[..]), (0x32, b"", b"\0\x01"), (0x82, b"\0\x01", b"\x01"), (0xa2, b"\0\x01", b"")]
+        {
+            let body = match header {
+                0x30 | 0x32 => [topic, after, properties].concat(),
+                _ => [before, properties, topic, after].concat(),
+            };
+            let mut client = Raw::plain(&stage, Connector, "t1", "c", version).await;
+            client.send(header, &body).await;
+            assert_eq!(client.next().await, (version == 5).then(|| (0xe0, vec![0x81, 0])), "{header:#x} {version}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn requests_are_seen_by_who_subscribed_to_their_topic() {
     let mut stage = Stage::new().await;
     let mut sibling = Raw::plain(&stage, Connector, "t1", "sibling", 5).await;
