@@ -237,6 +237,11 @@ fn subscribe(version: Version, body: &[u8]) -> Result<Incoming, End> {
     }
     for entry in packet.entries() {
         without_null(entry.topic_filter())?;
+        let options = entry.sub_opts();
+        let has_more = options.nl() || options.rap() || options.rh() != RetainHandling::SendRetained;
+        if version == Version::V3 && has_more {
+            return Err(violation(Code::MalformedPacket, "options of MQTT 5"));
+        }
     }
     let wishes = packet.entries().iter().map(wish).collect();
     Ok(Incoming::Subscribe { packet_id: some_id(packet.packet_id())?, wishes })
@@ -377,6 +382,12 @@ mod tests {
         refused(V3, 0x82, b"\0\0\0\x01t\0", 0x82); // packet id 0
         refused(V3, 0x82, b"\0\x01\0\x09t\0", 0x81); // filter longer than the packet
         refused(V3, 0x82, b"\0\x01\0\x01\xff\0", 0x81); // not UTF-8
+        for options in [0x05, 0x09, 0x0d, 0x11, 0x21, 0x31, 0x41, 0x81, 0x03] {
+            refused(V3, 0x82, &[0, 1, 0, 1, b't', options], 0x81); // all but the QoS is reserved
+        }
+        for options in [0x31, 0x41, 0x81, 0x03] {
+            refused(V5, 0x82, &[0, 1, 0, 0, 1, b't', options], 0x81); // Retain Handling 3, and what is reserved
+        }
         refused(V5, 0x50, b"\0\x01", 0x82); // PUBREC, of QoS 2
         refused(V5, 0x62, b"\0\x01", 0x82); // PUBREL, of QoS 2
         refused(V3, 0x10, b"", 0x82); // CONNECT again

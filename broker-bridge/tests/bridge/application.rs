@@ -447,6 +447,18 @@ async fn a_topic_or_filter_with_null_ends_the_connection() {
 }
 
 #[tokio::test]
+async fn options_of_mqtt_5_end_a_connection_of_3_1_1() {
+    let stage = Stage::new().await;
+    for options in [0x05, 0x09, 0x0d, 0x11, 0x21] {
+        let mut client = Raw::plain(&stage, Connector, "t1", "new", 5).await;
+        assert_eq!(client.subscribe("app/t1/#", options).await, 1, "{options:#x}");
+        let mut client = Raw::plain(&stage, Connector, "t1", "old", 4).await;
+        client.send(0x82, &[b"\0\x01\0\x08app/t1/#" as &[u8], &[options]].concat()).await;
+        assert_eq!(client.next().await, None, "{options:#x}");
+    }
+}
+
+#[tokio::test]
 async fn requests_are_seen_by_who_subscribed_to_their_topic() {
     let mut stage = Stage::new().await;
     let mut sibling = Raw::plain(&stage, Connector, "t1", "sibling", 5).await;
