@@ -202,6 +202,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let codes = vec![SubackReasonCode::QuotaExceeded; wishes.len()];
             return encode::suback(&mut self.output, self.version, packet_id, codes);
         }
+        let is_shared = |wish: &Wish| matches!(Subscribed::parse(&wish.filter), Ok(Subscribed::Shared { .. }));
+        if wishes.iter().any(|wish| wish.granted.no_local && is_shared(wish)) {
+            return self.close(End::Violation(Violation { code: 0x82, what: "No Local on a shared subscription" }));
+        }
         let mut follows = Follows::default();
         let mut codes = Vec::with_capacity(wishes.len());
         let rules = self.link().rules();
@@ -299,8 +303,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Makes this connection a member of a group.
     fn join(&mut self, subscribed: Subscribed, granted: Granted) -> SubackReasonCode {
         let (shared, link) = (self.member.shared.clone(), self.link().clone());
-        if granted.no_local || subscribed.filter().is_answer() {
-            // The standard forbids the first, and answers go to one client anyway.
+        if subscribed.filter().is_answer() {
+            // Answers go to one client anyway.
             return SubackReasonCode::TopicFilterInvalid;
         }
         match shared.sessions.applications.groups.join(&shared, &subscribed, &link, granted.qos) {
