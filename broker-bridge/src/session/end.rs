@@ -7,7 +7,7 @@ use muster_wire::presence::DisconnectReason;
 pub(crate) enum End {
     /// The client said goodbye.
     Goodbye,
-    /// The client said goodbye and wants its will published.
+    /// The client said goodbye with a reason that has its will published: it wants that, or names an error.
     GoodbyeWithWill,
     /// TCP or TLS broke, or the client closed without a word.
     ConnectionLost,

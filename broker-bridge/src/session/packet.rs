@@ -304,12 +304,9 @@ fn goodbye(version: Version, body: &[u8]) -> Result<Incoming, End> {
             _ => None,
         })
     });
-    match packet.reason_code() {
-        None | Some(Code::NormalDisconnection) => Ok(Incoming::Goodbye { with_will: false, session_expiry }),
-        Some(Code::DisconnectWithWillMessage) => Ok(Incoming::Goodbye { with_will: true, session_expiry }),
-        // An error of the client's making ends the session like any broken connection, without a reply.
-        Some(_) => Err(End::ConnectionLost),
-    }
+    // An error that the client names is why it goes by itself, and no lost connection.
+    let with_will = !matches!(packet.reason_code(), None | Some(Code::NormalDisconnection));
+    Ok(Incoming::Goodbye { with_will, session_expiry })
 }
 
 /// The one character that no text of MQTT may have, and that the parser lets pass.

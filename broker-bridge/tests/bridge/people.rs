@@ -1,6 +1,6 @@
 use crate::client::{Client, Client5, v5};
 use crate::raw::{Hello, Raw};
-use crate::stage::{Stage, settle};
+use crate::stage::{Stage, eventually, settle};
 use muster_broker_bridge::{Gate, Refusal};
 use muster_bus::{Answer, Caller, Deliveries, Message, Whose};
 use muster_certs::identity::Role;
@@ -52,6 +52,38 @@ async fn b12_an_observer_sees_clients_come_and_go() {
     let went: Presence = serde_json::from_slice(&observer.message().await.payload).unwrap();
     assert_eq!(went.disconnect_reason, Some(DisconnectReason::ClientInitiatedDisconnect));
     assert_eq!((went.version_number, went.session_identifier), (came.version_number, came.session_identifier));
+}
+
+#[tokio::test]
+async fn b12_a_client_that_disconnects_with_an_error_went_by_itself() {
+    let stage = Stage::new().await;
+    let mut watcher = Raw::plain(&stage, Role::Observer, "o", "w", 5).await;
+    let topic = "$aws/events/presence/disconnected/c";
+    assert_eq!(watcher.subscribe(topic, 1).await, 1);
+    for (goodbye, reason, by_itself, wills) in [
+        (Some(&[][..]), "CLIENT_INITIATED_DISCONNECT", true, 0),
+        (Some(&[0x04, 0]), "CLIENT_INITIATED_DISCONNECT", true, 1),
+        (Some(&[0x80, 0]), "CLIENT_INITIATED_DISCONNECT", true, 2),
+        (Some(&[0x93]), "CLIENT_INITIATED_DISCONNECT", true, 3),
+        (None, "CONNECTION_LOST", false, 4),
+    ] {
+        let hello = Hello::new(5).with_will("app/t1/gone", "gone");
+        let (mut client, _) = Raw::connect(&stage, Role::Connector, "t1", "c", &hello).await;
+        match goodbye {
+            Some(body) => {
+                client.send(0xe0, body).await;
+                assert_eq!(client.next().await, None, "{goodbye:?}");
+            }
+            None => client.vanish(),
+        }
+        let event = heard(&mut watcher, topic).await;
+        assert_eq!(
+            (event["disconnectReason"].as_str(), event["clientInitiatedDisconnect"].as_bool()),
+            (Some(reason), Some(by_itself)),
+            "{goodbye:?}"
+        );
+        eventually(|| stage.bridge.counters().wills == wills).await;
+    }
 }
 
 #[tokio::test]
