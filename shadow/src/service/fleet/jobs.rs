@@ -23,7 +23,7 @@ use crate::service::batch::Batch;
 use crate::service::jobs::live::{Counts, LiveJob};
 use crate::store::Key;
 use muster_bus::{Assign, Inbound, Latch, Message, Requests, Submitted};
-use muster_model::job::{Facts, Phase, Rules, Run, Step, Tally, plan};
+use muster_model::job::{Facts, Gate, Phase, Rules, Run, Step, Tally, plan};
 use muster_wire::codec::Encoding;
 use muster_wire::id::{JobId, ThingName};
 use muster_wire::job::{JobDocument, JobEvent, JobOperation, group_arn, thing_arn};
@@ -31,7 +31,7 @@ use muster_wire::limits::JOB_PAGE_THINGS;
 use muster_wire::rejection::RejectionCode;
 use muster_wire::time::Timestamp;
 use muster_wire::topic::Topic;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tracing::{info, warn};
@@ -58,6 +58,7 @@ pub(super) struct Course {
     initial: Arc<[ThingName]>,
     counts: Arc<Counts>,
     on_the_way: VecDeque<Part>,
+    late: Late,
     sweep: Sweep,
     look_at: Option<Timestamp>,
 }
@@ -67,6 +68,15 @@ struct Part {
     from: u64,
     to: u64,
     word: Word,
+}
+
+/// Things that were named as targets of a continuous job after its creation. Their names are in the job's record, so a
+/// start begins with all of them; members of groups are looked at with their connectors.
+#[derive(Default)]
+struct Late {
+    /// Not yet known to have their executions.
+    waiting: BTreeSet<ThingName>,
+    on_the_way: Option<(Vec<ThingName>, Word)>,
 }
 
 /// How far a cancel or a delete is.
@@ -125,13 +135,25 @@ impl Course {
         // Shared with whoever tells things of it; the course itself does not read it.
         let document = Arc::new(job.document);
         let job = Job { document: JobDocument::new(), ..job };
-        let (on_the_way, sweep) = (VecDeque::new(), Sweep::default());
-        Self { job, document, rules, run, things, initial, counts, on_the_way, sweep, look_at: None }
+        let (on_the_way, sweep, late) = (VecDeque::new(), Sweep::default(), Late::default());
+        let mut course =
+            Self { job, document, rules, run, things, initial, counts, on_the_way, late, sweep, look_at: None };
+        if course.rules.continuous {
+            course.note_late(&course.job.targets.clone());
+        }
+        course
+    }
+
+    /// Notes which of these targets came after the creation.
+    fn note_late(&mut self, targets: &[ThingName]) {
+        let late = targets.iter().filter(|thing| self.initial.binary_search(thing).is_err());
+        self.late.waiting.extend(late.cloned());
     }
 
     fn live(&self) -> LiveJob {
         LiveJob {
             initial: self.initial.clone(),
+            late: self.late.waiting.len() as u64,
             ..LiveJob::new(
                 &self.job,
                 self.document.clone(),
@@ -149,7 +171,7 @@ impl Course {
             Phase::Canceling { .. } | Phase::Deleting => matches!(self.sweep.next, Place::Done),
             _ => true,
         };
-        swept && self.on_the_way.is_empty() && self.sweep.on_the_way.is_none()
+        swept && self.on_the_way.is_empty() && self.late.on_the_way.is_none() && self.sweep.on_the_way.is_none()
     }
 }
 
@@ -192,6 +214,7 @@ impl FleetWorker {
         loop {
             let now = self.shared.clock.now();
             let arrives = self.arrivals(course, now)?;
+            let joins = self.late_on(course, now);
             let sweeps = self.sweep_on(course, now)?;
             if course.run.phase == Phase::Deleting && course.is_settled() {
                 self.gone(course)?;
@@ -211,7 +234,7 @@ impl FleetWorker {
             };
             let plan = plan(&course.run, &facts, now);
             let Some(step) = plan.step else {
-                course.look_at = plan.look_again.into_iter().chain(arrives).chain(sweeps).min();
+                course.look_at = plan.look_again.into_iter().chain(arrives).chain(joins).chain(sweeps).min();
                 return Ok(false);
             };
             self.take(course, &step, &tally, now)?;
@@ -318,6 +341,38 @@ impl FleetWorker {
             self.store_run(course, course.run.clone(), None)?;
         }
         Ok(None)
+    }
+
+    /// Tells those who came late, inside of the job's windows. Returns when to look although nothing happens.
+    fn late_on(&self, course: &mut Course, now: Timestamp) -> Option<Timestamp> {
+        let rolls = course.run.phase == Phase::Rolling;
+        let gate = course.rules.schedule.gate(now);
+        if let Some((told, word)) = &mut course.late.on_the_way {
+            match word.outcome(&course.job.id, now) {
+                Outcome::OnTheWay => return None,
+                Outcome::Failed(again_at) if rolls => return Some(again_at),
+                Outcome::Failed(_) | Outcome::SayAgain => {}
+                Outcome::Arrived if gate == Gate::Open => {
+                    course.late.waiting.retain(|thing| !told.contains(thing));
+                }
+                // The window closed meanwhile, perhaps before they heard.
+                Outcome::Arrived => {}
+            }
+            course.late.on_the_way = None;
+            self.publish(&course.job.id, Some(course.live()));
+        }
+        if !rolls || course.late.waiting.is_empty() {
+            return None;
+        }
+        match gate {
+            Gate::Open => {
+                let things: Vec<ThingName> = course.late.waiting.iter().cloned().collect();
+                let word = self.assign_all(&course.job.id, things.clone());
+                course.late.on_the_way = Some((things, word));
+                None
+            }
+            Gate::ClosedUntil(opens) => opens,
+        }
     }
 
     /// Goes on with a cancel or a delete. Returns when to look although nothing happens.

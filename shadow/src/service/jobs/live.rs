@@ -31,6 +31,8 @@ pub(in crate::service) struct LiveJob {
     pub(in crate::service) initial: Arc<[ThingName]>,
     /// How many of these were told.
     pub(in crate::service) released: u64,
+    /// How many things were named later and are not yet known to have heard.
+    pub(in crate::service) late: u64,
     pub(in crate::service) counts: Arc<Counts>,
 }
 
@@ -53,6 +55,7 @@ impl LiveJob {
             groups: job.groups.clone(),
             initial: Arc::from([]),
             released,
+            late: 0,
             counts,
         }
     }

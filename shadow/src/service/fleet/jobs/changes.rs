@@ -149,15 +149,15 @@ impl FleetWorker {
         job.targets.extend(add.targets.iter().filter(|thing| !course.job.targets.contains(thing)).cloned());
         job.groups.extend(add.groups.iter().filter(|group| !course.job.groups.contains(group)).cloned());
         check_targets(&job.targets, &job.groups, true)?;
-        let things = self.members(&add.targets, &add.groups)?;
+        let members = self.members(&[], &add.groups)?;
         self.commit(|batch| batch.put(&key::job(&job.id), &job))?;
         info!(job = %job.id, %by, "targets added to a job");
         course.job.targets = job.targets;
         course.job.groups = job.groups;
+        course.note_late(&add.targets);
         self.publish(&job.id, Some(course.live()));
-        // A crash before this is made good by the next look at each connector; things without registration are asked
-        // for by adding them again.
-        for page in things.chunks(JOB_PAGE_THINGS) {
+        // What a crash or a closed window keeps from these is made good by the next look at each connector.
+        for page in members.chunks(JOB_PAGE_THINGS) {
             self.assign_all(&job.id, page.to_vec());
         }
         self.changed(&mut courses, &job.id, WholeJobStatus::InProgress)

@@ -82,10 +82,12 @@ impl FleetWorker {
     }
 
     fn summary(&self, job: &Job, run: &Run) -> JobSummary {
-        let live = self.shared.jobs().get(&job.id).map(|live| live.counts.tally());
-        let tally = run.closed.or(live).unwrap_or_default();
+        let live = self.shared.jobs().get(&job.id).cloned();
+        let tally = run.closed.or(live.as_ref().map(|live| live.counts.tally())).unwrap_or_default();
+        let late = live.map_or(0, |live| live.late);
         // What was canceled or completed tells nobody any more.
-        let waits = if run.ended_at.is_some() { 0 } else { job.things.unwrap_or(0).saturating_sub(run.released) };
+        let waits =
+            if run.ended_at.is_some() { 0 } else { job.things.unwrap_or(0).saturating_sub(run.released) + late };
         JobSummary {
             job_arn: job_arn(&job.id),
             job_id: job.id.clone(),

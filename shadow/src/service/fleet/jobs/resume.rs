@@ -1,10 +1,11 @@
 //! What the jobs of the last run of the server want of this one.
 
 use super::{Course, Place, Sweep};
-use crate::records::{Job, JobThings, key};
+use crate::records::{Job, JobJoined, JobThings, key};
 use crate::service::ServiceError;
 use crate::service::batch::Batch;
 use crate::service::fleet::FleetWorker;
+use crate::service::jobs::queued::execution;
 use crate::store::{Key, Kind, codec};
 use muster_model::job::{Phase, Rules, Run};
 use muster_wire::id::{JobId, ThingName};
@@ -52,6 +53,7 @@ impl FleetWorker {
         let ids: Vec<JobId> = courses.keys().cloned().collect();
         for id in &ids {
             if let Some(course) = courses.get_mut(id) {
+                self.forget_who_heard(course);
                 let mut from = course.run.made;
                 // In pages, so that one that fails is not many.
                 while from < course.run.released && matches!(course.run.phase, Phase::Rolling | Phase::Stopped) {
@@ -64,6 +66,30 @@ impl FleetWorker {
         }
         self.shared.agenda.set(courses.values().filter_map(|course| course.look_at).min());
         Ok(())
+    }
+
+    /// Of those who came late, a start knows the names alone.
+    fn forget_who_heard(&self, course: &mut Course) {
+        if course.late.waiting.is_empty() {
+            return;
+        }
+        let id = &course.job.id;
+        course.late.waiting.retain(|thing| match self.has_heard(id, thing) {
+            Ok(heard) => !heard,
+            Err(error) => {
+                // One damaged record must not keep the whole fleet from being served.
+                self.shared.report("read an execution", &error);
+                true
+            }
+        });
+        self.publish(id, Some(course.live()));
+    }
+
+    /// Whether the thing has its execution of this job, or lost it to an operator.
+    fn has_heard(&self, id: &JobId, thing: &ThingName) -> Result<bool, ServiceError> {
+        let mut batch = Batch::new(self.shared.store.as_ref(), self.shared.clock.now());
+        let note = batch.get::<JobJoined>(&key::job_joined(id).part(thing))?;
+        Ok(note.is_some_and(|note| note.deleted) || execution(&self.shared, &mut batch, thing, id)?.is_some())
     }
 
     fn load_job(&self, job: Job) -> Result<(), ServiceError> {

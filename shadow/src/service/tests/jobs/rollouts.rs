@@ -3,7 +3,7 @@
 use super::queued::queued;
 use super::*;
 use crate::records::JobQueued;
-use crate::store::Key;
+use crate::store::{Expect, Key, Kind, Op};
 use muster_wire::limits::JOBS_LIVE_MAX;
 use std::sync::{Condvar, Mutex};
 
@@ -152,6 +152,53 @@ fn things_are_told_inside_of_a_maintenance_window_only() {
     assert_eq!(rig.job("a", "get", json!({}))["queuedJobs"], json!([]));
     rig.later(60);
     rig.until_count("j", "Queued", 1);
+}
+
+#[test]
+fn targets_that_are_added_while_the_window_is_closed_hear_when_it_opens() {
+    let mut rig = Rig::new();
+    rig.create(
+        json!({ "job_id": "j", "targets": ["a"], "config": { "targetSelection": "CONTINUOUS", "schedulingConfig": {
+        "maintenanceWindows": [{ "startTime": "cron(30 8 ? * FRI *)", "durationInMinutes": 10 }] } } }),
+    );
+    rig.operator("job-targets", json!({ "job_id": "j", "targets": ["a", "b", "c"] })).unwrap();
+    assert_eq!(rig.shown("j")["numberOfWaitingThings"], 3);
+    rig.later(29 * 60);
+    assert_eq!(rig.statuses(json!({ "job_id": "j" })), []);
+    rig.later(60);
+    rig.until_count("j", "Queued", 3);
+    assert_eq!(rig.delivered("$aws/things/b/jobs/notify-next")["execution"]["jobId"], "j");
+    assert_eq!(rig.shown("j")["numberOfWaitingThings"], 0);
+    // Closed again, and open a week later; in between the server was away.
+    rig.later(15 * 60);
+    rig.operator("job-targets", json!({ "job_id": "j", "targets": ["d"] })).unwrap();
+    rig.restart();
+    assert_eq!(rig.shown("j")["numberOfWaitingThings"], 1);
+    rig.later(7 * 24 * 3600 - 15 * 60);
+    rig.until_count("j", "Queued", 4);
+}
+
+#[test]
+fn targets_that_were_added_before_a_crash_have_their_executions_after_it() {
+    let mut rig = Rig::new();
+    rig.create(json!({ "job_id": "j", "targets": ["a"], "config": { "targetSelection": "CONTINUOUS" } }));
+    rig.until_count("j", "Queued", 1);
+    rig.operator("job-targets", json!({ "job_id": "j", "targets": ["b", "c", "d"] })).unwrap();
+    rig.until_count("j", "Queued", 4);
+    rig.job("a", "start-next", json!({}));
+    rig.ends("b", "j", "SUCCEEDED");
+    rig.operator("job-execution-delete", json!({ "job_id": "j", "thing": "c", "force": true })).unwrap();
+    // What was acknowledged is the job with its targets; what d got of it was not written when the power failed.
+    rig.stop();
+    let rounds = rig.store.scan_all(Key::new(Kind::JobQueued).as_bytes()).unwrap();
+    assert!(!rounds.is_empty());
+    let joined = key::job_joined(&JobId::new("j").unwrap()).part(ThingName::new("d").unwrap());
+    let lost = rounds.iter().map(|(round, _)| round.as_slice()).chain([joined.as_bytes()]);
+    rig.store.apply(lost.map(|key| Op::delete(key, Expect::Any)).collect()).wait().unwrap();
+    rig.start();
+    rig.until_count("j", "Queued", 1);
+    let all = rig.statuses(json!({ "job_id": "j" }));
+    assert_eq!(all, pairs(&[("a", "IN_PROGRESS"), ("b", "SUCCEEDED"), ("d", "QUEUED")]), "c lost it to an operator");
 }
 
 #[test]
