@@ -76,6 +76,7 @@ pub(crate) struct Connection<S> {
     /// Nothing is read before all of it is over.
     waiting: Vec<Waiting>,
     pub(super) observer: Option<mpsc::Sender<Vec<Command>>>,
+    /// When a whole packet was handled last, or a pause ended: what waits in `input` meanwhile is not the client's silence.
     heard: Instant,
     stalled: Option<Instant>,
     closing: Option<Closing>,
@@ -382,7 +383,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let mut buffer = ReadBuf::uninit(&mut space);
         match ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer)) {
             Ok(()) if !buffer.filled().is_empty() => {
-                self.heard = Instant::now();
                 add(&self.member.shared.counters.bytes_in, buffer.filled().len());
                 self.digest(buffer.filled());
                 self.slow_down(|pace, now| pace.read(buffer.filled().len(), now));
@@ -440,6 +440,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     self.close(End::Violation(Violation { code, what }));
                 }
             }
+        }
+        if at > 0 {
+            // Bytes are no sign of life before they are a packet.
+            self.heard = Instant::now();
         }
         if self.closing.is_none() && at < bytes.len() {
             self.input = if kept.is_empty() {

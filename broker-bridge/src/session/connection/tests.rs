@@ -96,6 +96,36 @@ async fn a_client_that_pings_stays_and_then_leaves() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_packet_that_trickles_in_is_silence_until_it_is_whole() {
+    let (stage, mut client) = stage(1024).await;
+    let begun = Instant::now();
+    let trickle = async {
+        // PINGREQ, and the begin of a PUBLISH.
+        for byte in [0xc0, 0, 0x30, 100, 0, 1] {
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            client.write_all(&[byte]).await.unwrap();
+        }
+    };
+    let (end, ()) = tokio::join!(stage.session, trickle);
+    assert_eq!((end, begun.elapsed().as_secs()), (End::KeepAlive, 40 + 90));
+}
+
+#[tokio::test(start_paused = true)]
+async fn packets_that_wait_for_a_pause_to_end_are_no_silence() {
+    let (mut stage, mut client) = stage(1024).await;
+    stage.session.input = vec![0xc0, 0, 0xc0, 0, 0xc0];
+    stage.session.wait_for(async {
+        sleep_until(Instant::now() + Duration::from_secs(300)).await;
+        Ok(Vec::new())
+    });
+    let begun = Instant::now();
+    assert_eq!((stage.session.await, begun.elapsed().as_secs()), (End::KeepAlive, 300 + 90));
+    let mut said = Vec::new();
+    client.read_to_end(&mut said).await.unwrap();
+    assert_eq!(said, [0xd0, 0, 0xd0, 0, 0xe0, 2, 0x8d, 0]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_never_reads_is_given_up() {
     let (stage, client) = stage(64).await;
     let message = Arc::new(Message::new("$aws/things/t1/shadow/update/delta", vec![0; 1000]));
