@@ -15,7 +15,7 @@ use crate::policy::named::{self, may_connect};
 use crate::presence;
 use crate::session::connect::{self, Connect, Refused, Why};
 use crate::session::connection::Connection;
-use crate::session::frame::{self, Framed};
+use crate::session::frame::{self, FrameError, Framed};
 use crate::session::link::{Connected, Link};
 use crate::session::membership::Membership;
 use crate::session::will::BadWill;
@@ -42,6 +42,8 @@ use tracing::{debug, info};
 const CUT_SPREAD: Duration = Duration::from_secs(5);
 /// How long a refused client has to take its refusal and hang up.
 const REFUSAL_DEADLINE: Duration = Duration::from_secs(2);
+/// How much is thrown away of what it says meanwhile.
+const REFUSAL_BYTES_MAX: usize = 256 * 1024;
 
 /// A connection's share of what is bounded.
 pub(crate) struct Permits {
@@ -239,7 +241,15 @@ pub(crate) async fn first_packet(
                     return Ok(first);
                 }
                 Ok(Framed::Partial(_)) => {}
-                Err(_) => return Ok(First::Refused(Refused { version: None, why: Why::TooLarge })),
+                Err(FrameError::Malformed) => {
+                    return Ok(First::Refused(Refused { version: None, why: Why::Malformed }));
+                }
+                // No more of it is read than says who is to be told.
+                Err(FrameError::TooLarge) => {
+                    if let Some(version) = connect::peek(input) {
+                        return Ok(First::Refused(Refused { version, why: Why::TooLarge }));
+                    }
+                }
             }
         }
         if tls.read_buf(input).await? == 0 {
@@ -351,7 +361,13 @@ async fn refuse(
         tls.shutdown().await?;
         // A close with unread bytes resets the connection, and the refusal may be lost on its way.
         let mut space = [0_u8; 1024];
-        while tls.read(&mut space).await? > 0 {}
+        let mut unread = 0;
+        while unread < REFUSAL_BYTES_MAX {
+            match tls.read(&mut space).await? {
+                0 => break,
+                read => unread += read,
+            }
+        }
         Ok::<(), io::Error>(())
     };
     // Whatever becomes of it, the connection is over.

@@ -129,6 +129,18 @@ impl Refused {
     }
 }
 
+/// The version in the begin of a CONNECT that is not read to its end; `None` before it has come. `Some(None)` when nothing
+/// would be understood.
+pub(crate) fn peek(begin: &[u8]) -> Option<Option<Version>> {
+    let length = begin.iter().skip(1).position(|byte| byte & 0x80 == 0)?;
+    let (name, version) = begin.get(length + 2..length + 9)?.split_at(6);
+    Some(match (name, version) {
+        (b"\0\x04MQTT", [4]) => Some(Version::V3),
+        (b"\0\x04MQTT", [5]) => Some(Version::V5),
+        _ => None,
+    })
+}
+
 /// Reads the first packet of a connection.
 pub(crate) fn read(frame: Frame<'_>, settings: &MqttSettings) -> Result<Connect, Refused> {
     let silent = Refused { version: None, why: Why::Malformed };
