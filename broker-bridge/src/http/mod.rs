@@ -172,6 +172,9 @@ impl Visit {
             return if reads { Ok(reply::text("ok\n")) } else { Err(Reply::method("GET, HEAD")) };
         }
         if path == websocket::PATH {
+            if *request.method() != Method::GET {
+                return Err(Reply::method("GET"));
+            }
             let caller = self.caller(&[Role::Connector, Role::Operator, Role::Observer])?.clone();
             let (response, upgrade) = websocket::handshake(request, caller)?;
             *self.upgrade.lock().unwrap_or_else(PoisonError::into_inner) = Some(upgrade);

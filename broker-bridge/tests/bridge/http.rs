@@ -260,6 +260,8 @@ async fn mqtt_over_websocket_needs_a_certificate_and_the_sub_protocol() {
     for (config, request, status) in [
         (stage.anonymous(&[b"http/1.1"]), websocket_handshake("mqtt"), "401"),
         (known.clone(), websocket_handshake("chat"), "400"),
+        (known.clone(), websocket_handshake("mqtt").replace("GET", "POST"), "405"),
+        (known.clone(), websocket_handshake("mqtt").replace("GET", "HEAD"), "405"),
         (known, "GET /mqtt HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(), "426"),
     ] {
         let mut tls = stage.tls(config).await.unwrap();
