@@ -1,6 +1,9 @@
 //! JSON or CBOR: the first byte of a request tells, and the answer comes in the encoding of the request.
 
+mod finite;
+
 use crate::limits::DECODE_DETAIL_CHARS_MAX;
+use finite::{Finite, NOT_FINITE};
 use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
@@ -25,6 +28,9 @@ pub enum DecodeError {
     /// The text or bytes do not parse, or are nested deeper than is read.
     #[error("the payload is not valid {0}")]
     Malformed(Encoding),
+    /// CBOR can say what JSON cannot. It is refused rather than read as `null`, which would remove a field of a shadow.
+    #[error("a number of the payload is infinite or not a number")]
+    NotFinite,
     /// It parses, and is not what is wanted.
     #[error("the payload is not an object, or a field of it is missing or of the wrong type")]
     Shape,
@@ -50,22 +56,32 @@ impl Encoding {
         }
     }
 
-    /// Reads a value. Trailing bytes are an error in both encodings.
+    /// Reads a value. Trailing bytes are an error in both encodings, and so is a number that JSON does not have.
     pub fn decode<T: DeserializeOwned>(self, payload: &[u8]) -> Result<T, DecodeError> {
-        self.read(payload).map_err(|(error, _)| error)
+        self.read_finite(payload).map_err(|(error, _)| error)
     }
 
     /// Reads a value; an error is in the words of the reader, which say more and quote the payload: for operators.
     pub fn decode_explained<T: DeserializeOwned>(self, payload: &[u8]) -> Result<T, String> {
-        self.read(payload).map_err(|(error, detail)| {
+        self.read_finite(payload).map_err(|(error, detail)| {
             // The payload is as long as the sender likes.
             let detail: String = detail.chars().take(DECODE_DETAIL_CHARS_MAX).collect();
             match error {
-                DecodeError::NotUtf8 => error.to_string(),
+                DecodeError::NotUtf8 | DecodeError::NotFinite => error.to_string(),
                 DecodeError::Malformed(_) => format!("{error}: {detail}"),
                 DecodeError::Shape => detail,
             }
         })
+    }
+
+    fn read_finite<T: DeserializeOwned>(self, payload: &[u8]) -> Result<T, (DecodeError, String)> {
+        let value = self.read(payload)?;
+        // JSON's reader refuses such numbers by itself.
+        match if self == Self::Cbor { self.read(payload) } else { Ok(Finite) } {
+            Ok(Finite) => Ok(value),
+            Err((_, detail)) if detail == NOT_FINITE => Err((DecodeError::NotFinite, detail)),
+            Err(other) => Err(other),
+        }
     }
 
     fn read<T: DeserializeOwned>(self, payload: &[u8]) -> Result<T, (DecodeError, String)> {
@@ -93,21 +109,32 @@ impl Encoding {
 
     /// Reads a value that is written as an object. A list of its fields, which [`Self::decode`] takes too, is refused.
     pub fn decode_object<T: DeserializeOwned>(self, payload: &[u8]) -> Result<T, DecodeError> {
-        let is_object = match self {
-            Self::Json => payload.trim_ascii_start().first() == Some(&b'{'),
-            Self::Cbor => Self::of(payload) == Self::Cbor,
-        };
-        if is_object {
+        if self.is_object(payload) {
             return self.decode(payload);
         }
         self.decode::<IgnoredAny>(payload).and(Err(DecodeError::Shape))
+    }
+
+    /// The fields of an object that `T` has, whatever numbers are in the others.
+    pub fn decode_fields<T: DeserializeOwned>(self, payload: &[u8]) -> Result<T, DecodeError> {
+        if self.is_object(payload) {
+            return self.read(payload).map_err(|(error, _)| error);
+        }
+        self.decode::<IgnoredAny>(payload).and(Err(DecodeError::Shape))
+    }
+
+    fn is_object(self, payload: &[u8]) -> bool {
+        match self {
+            Self::Json => payload.trim_ascii_start().first() == Some(&b'{'),
+            Self::Cbor => Self::of(payload) == Self::Cbor,
+        }
     }
 
     /// The client token of a request, whatever else is in it: in JSON also beside what is nested too deep to be read.
     ///
     /// Errors: the payload is no object, or does not parse.
     pub fn client_token(self, payload: &[u8]) -> Result<Option<Value>, DecodeError> {
-        self.decode_object::<TokenOnly>(payload).map(|found| found.0)
+        self.decode_fields::<TokenOnly>(payload).map(|found| found.0)
     }
 
     /// Writes a value.
@@ -209,6 +236,36 @@ mod tests {
         assert!(Encoding::Cbor.decode::<Value>(&[0xa0, 0xa0]).is_err());
         assert!(Encoding::Cbor.decode::<Value>(&[0xbf; 4096]).is_err());
         assert!(Encoding::Json.decode::<Value>("[".repeat(5000).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn a_number_that_json_does_not_have_is_refused_wherever_it_is() {
+        // 0xf9 7c00 and 7e00 are infinity and NaN in two bytes, 0xfb is a double; 0xc1 is a tag, 0xc2 a long integer.
+        let whole: [&[u8]; 5] = [b"\xf9\x7b\xff", b"\xc1\x01", b"\xc2\x49\x01\0\0\0\0\0\0\0\0", b"\xf6", b"\x42ab"];
+        let bad: [&[u8]; 5] = [
+            b"\xf9\x7c\0",
+            b"\xf9\xfc\0",
+            b"\xf9\x7e\0",
+            b"\xfb\x7f\xf0\0\0\0\0\0\0",
+            b"\x82\x01\xa1\x61b\xfa\x7f\x80\0\0",
+        ];
+        let framed = |value: &[u8]| [b"\xa2\x61a", value, b"\x6bclientToken\x61t"].concat();
+        for value in whole {
+            assert_eq!(Encoding::Cbor.read_finite::<Finite>(&framed(value)).map(drop), Ok(()), "{value:x?}");
+        }
+        for value in bad {
+            let payload = framed(value);
+            assert_eq!(Encoding::Cbor.decode::<Value>(&payload), Err(DecodeError::NotFinite), "{value:x?}");
+            assert_eq!(Encoding::Cbor.client_token(&payload), Ok(Some(json!("t"))));
+        }
+        // Who knows that a number comes skips the tags before it.
+        #[derive(Debug, PartialEq, Deserialize)]
+        struct Tagged {
+            a: f64,
+        }
+        let tagged = |value: &[u8]| Encoding::Cbor.decode::<Tagged>(&framed(&[b"\xc1", value].concat()));
+        assert_eq!(tagged(b"\xf9\x3c\0"), Ok(Tagged { a: 1.0 }));
+        assert_eq!(tagged(b"\xf9\x7c\0"), Err(DecodeError::NotFinite));
     }
 
     #[test]

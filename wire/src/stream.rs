@@ -217,7 +217,7 @@ pub fn read_get(encoding: Encoding, payload: &[u8]) -> Result<GetStream, Refusal
 #[must_use]
 pub fn token_of(encoding: Encoding, payload: &[u8]) -> Option<String> {
     // The other fields may be wrong, or bytes.
-    let token = encoding.decode_object::<DescribeStream>(payload).ok()?.token?;
+    let token = encoding.decode_fields::<DescribeStream>(payload).ok()?.token?;
     (token.len() <= CLIENT_TOKEN_BYTES_MAX).then_some(token)
 }
 
@@ -227,7 +227,7 @@ fn unreadable(encoding: Encoding, error: DecodeError) -> Refusal {
         Encoding::Cbor => (StreamError::InvalidCbor, "a byte string"),
     };
     let message = match error {
-        DecodeError::NotUtf8 | DecodeError::Malformed(_) => error.to_string(),
+        DecodeError::NotUtf8 | DecodeError::Malformed(_) | DecodeError::NotFinite => error.to_string(),
         DecodeError::Shape => {
             format!("a request is an object in which c is a text, s, f, l, o and n are whole numbers, and b is {bits}")
         }

@@ -1,7 +1,7 @@
 //! Reading the payloads of requests.
 
 use super::refusal::Refusal;
-use muster_wire::codec::Encoding;
+use muster_wire::codec::{DecodeError, Encoding};
 use muster_wire::job::{JobStatus, StatusDetails};
 use muster_wire::limits::CLIENT_TOKEN_BYTES_MAX;
 use serde::Deserialize;
@@ -15,7 +15,10 @@ pub fn parse<T: DeserializeOwned>(payload: &[u8], encoding: Encoding) -> Result<
     let fields = match decode(payload, encoding) {
         Ok(Value::Object(fields)) => fields,
         Ok(_) => return Err(Refusal::invalid_json("The payload is not an object")),
-        Err(()) => return Err(Refusal::invalid_json("The payload is not valid JSON")),
+        Err(DecodeError::NotFinite) => {
+            return Err(Refusal::invalid_json("A number of the payload is infinite or not a number"));
+        }
+        Err(_) => return Err(Refusal::invalid_json("The payload is not valid JSON")),
     };
     if fields.get("clientToken").and_then(Value::as_str).is_some_and(|token| token.len() > CLIENT_TOKEN_BYTES_MAX) {
         return Err(Refusal::invalid_request(format!("clientToken is longer than {CLIENT_TOKEN_BYTES_MAX} bytes")));
@@ -62,9 +65,9 @@ pub fn client_token_of(payload: &[u8], encoding: Encoding) -> Option<String> {
     }
 }
 
-fn decode(payload: &[u8], encoding: Encoding) -> Result<Value, ()> {
+fn decode(payload: &[u8], encoding: Encoding) -> Result<Value, DecodeError> {
     if payload.is_empty() {
         return Ok(Value::Object(Map::new()));
     }
-    encoding.decode(payload).map_err(drop)
+    encoding.decode(payload)
 }

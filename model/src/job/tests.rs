@@ -305,6 +305,9 @@ fn requests_are_read_or_refused_by_their_fault() {
     }
     let cbor = Encoding::Cbor.encode(&json!({"status": "REJECTED"}));
     assert_eq!(code(&cbor), Ok(JobStatus::Rejected));
+    // {"status": "FAILED", "executionNumber": Infinity}: not as if it were null.
+    let infinite = parse::<UpdateRequest>(b"\xa2\x66status\x66FAILED\x6fexecutionNumber\xf9\x7c\0", Encoding::Cbor);
+    assert_eq!(infinite, Err(Refusal::invalid_json("A number of the payload is infinite or not a number")));
 }
 
 #[test]

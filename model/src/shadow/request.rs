@@ -123,7 +123,7 @@ impl SectionPatch {
 /// Errors: the literal ones of AWS IoT, with the request's token when it could be read. Of several faults the first in
 /// this order counts: UTF-8, JSON, client token, `state`, its sections, other nodes, nesting, version. What no reader
 /// would take, since it is nested so deep, is refused for its nesting.
-/// A CBOR number that JSON does not have (NaN, infinity) reads as `null`.
+/// A CBOR number that JSON does not have (NaN, infinity) is refused like a number past all bounds in JSON.
 pub fn parse_update(
     payload: &[u8],
     encoding: Encoding,
@@ -137,14 +137,19 @@ pub fn parse_update(
         }
         // A whole object, beside whose token something is too deep to be read, or is no value: a number past all bounds,
         // half a surrogate pair, a CBOR key that is no text.
-        Err(DecodeError::Malformed(_) | DecodeError::Shape) => match encoding.client_token(payload).map(token_of) {
-            Ok(Ok(token)) if encoding == Encoding::Json && json_depth(payload) > CONTAINERS_MAX => {
-                Err((too_deep(depth_max), token))
+        Err(error @ (DecodeError::Malformed(_) | DecodeError::NotFinite | DecodeError::Shape)) => {
+            match encoding.client_token(payload).map(token_of) {
+                Ok(Ok(token)) if encoding == Encoding::Json && json_depth(payload) > CONTAINERS_MAX => {
+                    Err((too_deep(depth_max), token))
+                }
+                Ok(Ok(token)) if error == DecodeError::NotFinite => {
+                    Err((bad("Invalid JSON: a number is infinite or not a number"), token))
+                }
+                Ok(Ok(token)) => Err((bad("Invalid JSON"), token)),
+                Ok(Err(error)) => Err((error, None)),
+                Err(_) => Err((bad("Invalid JSON"), None)),
             }
-            Ok(Ok(token)) => Err((bad("Invalid JSON"), token)),
-            Ok(Err(error)) => Err((error, None)),
-            Err(_) => Err((bad("Invalid JSON"), None)),
-        },
+        }
     }
 }
 

@@ -335,6 +335,10 @@ fn each_fault_has_its_literal_message() {
     let utf8 = "Unsupported documented encoding; supported encoding is UTF-8";
     check_refused(b"{\"state\":{\"desired\":{\"a\":\"\xff\"}}}", JSON, 415, utf8, None);
     check_refused(&[0xa1, 0x61], Encoding::Cbor, 400, "Invalid JSON", None);
+    // {"state": {"desired": {"a": Infinity}}, "clientToken": "t"} must not remove `a`.
+    let infinite = b"\xa2\x65state\xa1\x67desired\xa1\x61a\xf9\x7c\0\x6bclientToken\x61t";
+    let message = "Invalid JSON: a number is infinite or not a number";
+    check_refused(infinite, Encoding::Cbor, 400, message, Some("t"));
 }
 
 #[test]

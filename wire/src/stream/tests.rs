@@ -78,6 +78,10 @@ fn every_error_has_its_cause() {
     let wide = format!(r#"{{"f":0,"l":256,"b":"{}"}}"#, "00".repeat(12_289));
     assert_eq!(get(&wide), Err(BlockBitmapLimitExceeded));
     assert_eq!(read_get(Encoding::Cbor, b"\xff").unwrap_err().0, InvalidCbor);
+    let infinite = b"\xa2\x61c\x61t\x61x\xf9\x7c\0";
+    let refusal = (InvalidCbor, "a number of the payload is infinite or not a number".to_owned());
+    assert_eq!(read_get(Encoding::Cbor, infinite), Err(refusal));
+    assert_eq!(token_of(Encoding::Cbor, infinite), Some("t".to_owned()));
     assert_eq!(read_describe(Encoding::Json, b"").unwrap(), DescribeStream::default());
 }
 

@@ -218,7 +218,7 @@ fn read<T: DeserializeOwned>(topic: &ProvisioningTopic, payload: &[u8]) -> Resul
     topic.format.decode_object(payload).or_else(|error| {
         warn!(topic = %topic, %error, "a payload of a device is not understood");
         let message = match (error, &topic.api) {
-            (DecodeError::NotUtf8 | DecodeError::Malformed(_), _) => error.to_string(),
+            (DecodeError::NotUtf8 | DecodeError::Malformed(_) | DecodeError::NotFinite, _) => error.to_string(),
             (DecodeError::Shape, ProvisioningApi::CreateKeys) => "the payload must be an object".to_owned(),
             (DecodeError::Shape, ProvisioningApi::CreateFromCsr) => {
                 "the payload must be an object in which certificateSigningRequest is a text".to_owned()
