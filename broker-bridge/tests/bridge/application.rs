@@ -337,6 +337,23 @@ async fn b6_a_group_shares_and_each_message_comes_once() {
 }
 
 #[tokio::test]
+async fn b6_what_a_member_was_handed_goes_to_no_other_when_it_ends() {
+    let stage = Stage::new().await;
+    let mut device = Raw::plain(&stage, Connector, "t1", "c", 5).await;
+    let mut gone = Raw::plain(&stage, Observer, "o", "gone", 5).await;
+    assert_eq!(gone.subscribe("$share/group/app/+/x", 1).await, 1);
+    assert_eq!(device.publish("app/t1/x", "1", false, &[]).await, 0);
+    assert_eq!(gone.receive().await.payload, "1");
+    let mut stays = Raw::plain(&stage, Observer, "o", "stays", 5).await;
+    assert_eq!(stays.subscribe("$share/group/app/+/x", 1).await, 1);
+    gone.vanish();
+    eventually(|| stage.bridge.counters().sessions == 2).await;
+    stays.silent().await;
+    assert_eq!(device.publish("app/t1/x", "2", false, &[]).await, 0);
+    assert_eq!(stays.payload().await, "2");
+}
+
+#[tokio::test]
 async fn b6_no_local_on_a_group_breaks_the_protocol() {
     let stage = Stage::new().await;
     let mut client = Raw::plain(&stage, Connector, "t1", "c", 5).await;

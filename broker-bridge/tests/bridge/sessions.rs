@@ -7,6 +7,7 @@ use muster_broker_bridge::MqttSettings;
 use muster_bus::{Deliveries, Message, Qos};
 use muster_certs::identity::Role::{Connector, Observer, Operator};
 use muster_wire::id::ThingName;
+use muster_wire::limits::OUTBOX_MESSAGES_MAX;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -228,6 +229,35 @@ async fn what_waits_is_bounded_and_what_does_not_fit_is_counted() {
     }
     eventually(|| stage.bridge.counters().sessions_not_kept == 2).await;
     waits(&stage, 5).await;
+}
+
+#[tokio::test]
+async fn who_falls_too_far_behind_is_ended_and_its_session_loses_the_excess_alone() {
+    let stage = Stage::new().await;
+    for (hello, present_after) in [(Hello::new(5), false), (Hello::kept(5, 600), true)] {
+        let (mut client, _) = Raw::connect(&stage, Connector, "t1", "c", &hello).await;
+        client.subscribe(FILTER, 1).await;
+        for _ in 0..OUTBOX_MESSAGES_MAX {
+            deliver(&stage, "fits", Qos::AtLeastOnce);
+        }
+        deliver(&stage, "excess", Qos::AtLeastOnce);
+        let mut last = client.next().await;
+        while let Some((0x32, _)) = last {
+            last = client.next().await;
+        }
+        assert_eq!(last, Some((0xe0, vec![0x97, 0])));
+        client.vanish();
+        eventually(|| stage.bridge.counters().sessions == 0).await;
+        let (mut client, present) = Raw::connect(&stage, Connector, "t1", "c", &Hello::kept(5, 600)).await;
+        assert_eq!(present, present_after);
+        for _ in 0..if present { OUTBOX_MESSAGES_MAX } else { 0 } {
+            assert_eq!(client.payload().await, "fits");
+        }
+        client.silent().await;
+        client.leave().await;
+        Raw::plain(&stage, Connector, "t1", "c", 5).await.leave().await;
+    }
+    assert_eq!(stage.bridge.counters().throttled, 2);
 }
 
 #[tokio::test]
