@@ -271,8 +271,9 @@ pub const STREAM_BLOCK_BYTES_MIN: u32 = 256;
 pub const STREAM_BLOCK_BYTES_MAX: u32 = 128 * 1024;
 /// Largest offset and count of blocks in a request.
 pub const STREAM_BLOCKS_MAX: u64 = 98_304;
-/// Longest bitmap in a request: so many bits as there may be blocks.
-pub const STREAM_BITMAP_BYTES_MAX: usize = 12_288;
+/// Longest bitmap in a request. AWS IoT Core's figure: less than one bit for each block that there may be.
+pub const STREAM_BITMAP_BYTES_MAX: usize = 12_288 - 1;
+const _: () = assert!(STREAM_BITMAP_BYTES_MAX as u64 == STREAM_BLOCKS_MAX / 8 - 1);
 /// Bytes of a file that one request brings. AWS IoT Core's figure; eight such answers fit the queue of a connection.
 pub const STREAM_BYTES_PER_REQUEST_MAX: u32 = 128 * 1024;
 const _: () = assert!(STREAM_BYTES_PER_REQUEST_MAX as usize * 4 < OUTBOX_BYTES_MAX);
