@@ -45,6 +45,17 @@ fn common_keys_and_signatures_are_accepted() {
 }
 
 #[test]
+fn ecdsa_with_sha512_is_accepted_on_both_curves_and_checked() {
+    for csr in [include_str!("fixtures/ec_p256_sha512.pem"), include_str!("fixtures/ec_p384_sha512.pem")] {
+        VerifiedRequest::from_pem(csr).unwrap().check_name("c1").unwrap();
+        let mut der = CertificateSigningRequestDer::from_pem_slice(csr.as_bytes()).unwrap().to_vec();
+        let at = der.windows(2).position(|window| window == b"c1").unwrap();
+        der[at + 1] = b'2';
+        assert!(matches!(VerifiedRequest::from_pem(&pem(&der)), Err(RequestError::Signature)));
+    }
+}
+
+#[test]
 fn absent_or_empty_common_name_fits_every_name() {
     let empty = request(&KeyPair::generate().unwrap(), "");
     for csr in [empty.as_str(), include_str!("fixtures/no_common_name.pem")] {
