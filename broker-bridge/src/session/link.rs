@@ -75,6 +75,8 @@ pub(crate) struct Share {
 struct Subscription {
     filter: TopicFilter,
     granted: Granted,
+    /// It is the business of a reader; the others get their messages at once.
+    spans: bool,
 }
 
 /// What a subscription was granted.
@@ -107,13 +109,31 @@ pub(crate) struct Taken {
     pub(crate) end: Option<End>,
 }
 
+/// What the subscriptions of a connection want of a message.
+enum Wish {
+    Nothing,
+    /// One of them gets it at once.
+    Direct(Outgoing),
+    /// Only those want it that a reader serves.
+    ByReader(Outgoing),
+}
+
+/// What becomes of a message from a reader.
+pub(crate) enum Read {
+    Wanted(Outgoing),
+    /// Unsubscribed meanwhile, the client's own, or it comes another way.
+    NotThisWay,
+    /// The subscriptions are elsewhere, or nowhere any more.
+    Away,
+}
+
 /// What became of a message from a reader.
 pub(crate) enum Sent {
     Done,
     /// The connection is over.
     Over,
     /// Another connection has the session now: send it there.
-    Moved(Arc<Link>, Outgoing),
+    Moved(Arc<Link>),
 }
 
 impl Link {
@@ -169,7 +189,7 @@ impl Link {
         if state.is_gone() {
             return;
         }
-        if let Some(outgoing) = state.wish(message, self.session)
+        if let Wish::Direct(outgoing) = state.wish(message, self.session)
             && self.may_receive(&message.topic)
         {
             let waker = self.put(&mut state, outgoing);
@@ -227,9 +247,16 @@ impl Link {
         !state.is_gone() && state.granted(topic).is_some()
     }
 
-    /// The guarantee that this connection was granted for a topic.
-    pub(crate) fn granted(&self, topic: &str) -> Option<Qos> {
-        self.lock().granted(topic)
+    /// Whether this connection gets a message by its reader, and how. What one of its other subscriptions wants too came
+    /// already; a stored message comes this way alone.
+    pub(crate) fn read(&self, message: &Arc<Message>) -> Read {
+        let state = self.lock();
+        match state.wish(message, self.session) {
+            Wish::ByReader(outgoing) => Read::Wanted(outgoing),
+            Wish::Direct(outgoing) if message.retained => Read::Wanted(outgoing),
+            Wish::Nothing if state.is_gone() => Read::Away,
+            Wish::Direct(_) | Wish::Nothing => Read::NotThisWay,
+        }
     }
 
     /// Sends a message that a reader of wildcards got, as soon as there is room.
@@ -243,7 +270,7 @@ impl Link {
                 let mut state = self.lock();
                 if state.is_gone() {
                     return match state.rare.as_mut().and_then(|rare| rare.successor.clone()) {
-                        Some(next) => Sent::Moved(next, outgoing),
+                        Some(next) => Sent::Moved(next),
                         None => Sent::Over,
                     };
                 }
@@ -310,7 +337,8 @@ impl Link {
                 if state.subscriptions.len() == state.subscriptions.capacity() {
                     state.subscriptions.reserve_exact(2);
                 }
-                state.subscriptions.push(Subscription { filter, granted });
+                let spans = filter.thing().is_none() && !filter.is_application() && !filter.is_answer();
+                state.subscriptions.push(Subscription { filter, granted, spans });
                 true
             }
         }
@@ -520,17 +548,22 @@ impl State {
         self.subscriptions.iter().filter(|known| known.matches(topic)).map(|known| known.granted.qos).max()
     }
 
-    /// How a message is sent, if a subscription wants it.
-    fn wish(&self, message: &Arc<Message>, session: u64) -> Option<Outgoing> {
+    /// How a message is sent, if a subscription wants it: one copy, with the highest guarantee of those that want it.
+    fn wish(&self, message: &Arc<Message>, session: u64) -> Wish {
         let own = message.origin == session;
-        let wanting = self.subscriptions.iter().filter(|known| known.matches(&message.topic));
-        let granted = wanting.map(|known| known.granted).filter(|granted| !(own && granted.no_local));
-        let (mut qos, mut retain) = (None, false);
-        for granted in granted {
-            qos = qos.max(Some(granted.qos));
-            retain |= granted.retain_as_published && message.retain;
+        let matching = self.subscriptions.iter().filter(|known| known.matches(&message.topic));
+        let (mut qos, mut retain, mut direct) = (None, message.retained, false);
+        for known in matching.filter(|known| !(own && known.granted.no_local)) {
+            qos = qos.max(Some(known.granted.qos));
+            retain |= known.granted.retain_as_published && message.retain;
+            direct |= !known.spans;
         }
-        qos.map(|qos| Outgoing { message: message.clone(), qos: qos.min(message.qos), retain })
+        let outgoing = qos.map(|qos| Outgoing { message: message.clone(), qos: qos.min(message.qos), retain });
+        match outgoing {
+            None => Wish::Nothing,
+            Some(outgoing) if direct => Wish::Direct(outgoing),
+            Some(outgoing) => Wish::ByReader(outgoing),
+        }
     }
 
     fn is_kept(&self) -> bool {

@@ -1,6 +1,6 @@
 //! Subscriptions that span things: a reader of the bus beside the connection, made at the first such subscription.
 
-use super::link::{Link, Sent};
+use super::link::{Link, Read, Sent};
 use super::outbox::Outgoing;
 use crate::bridge::Shared;
 use muster_bus::{Message, ObserverLink, Stopped};
@@ -93,22 +93,17 @@ async fn obey(shared: &Shared, link: &mut Arc<Link>, reader: &mut ObserverLink, 
 
 /// `false` when nobody is left to send it to.
 async fn forward(link: &mut Arc<Link>, message: Arc<Message>) -> bool {
-    let retain = message.retained;
-    let mut outgoing = Outgoing { qos: message.qos, message, retain };
     loop {
-        if let Some(granted) = link.granted(&outgoing.message.topic) {
-            outgoing.qos = granted.min(outgoing.qos);
-        } else if link.is_online() {
-            // Unsubscribed meanwhile.
-            return true;
-        }
+        let outgoing = match link.read(&message) {
+            Read::Wanted(outgoing) => outgoing,
+            Read::NotThisWay => return true,
+            // Whoever has the session now says how it is sent.
+            Read::Away => Outgoing { qos: message.qos, message: message.clone(), retain: message.retained },
+        };
         match link.send(outgoing).await {
             Sent::Done => return true,
             Sent::Over => return false,
-            Sent::Moved(next, same) => {
-                *link = next;
-                outgoing = same;
-            }
+            Sent::Moved(next) => *link = next,
         }
     }
 }

@@ -5,6 +5,7 @@ use muster_broker_bridge::{Gate, Refusal};
 use muster_bus::{Answer, Caller, Deliveries, Message, Whose};
 use muster_certs::identity::Role;
 use muster_wire::id::ThingName;
+use muster_wire::policy::{BUILTINS, Grants, Policy};
 use muster_wire::presence::{DisconnectReason, Presence};
 use rumqttc::QoS;
 use std::sync::Arc;
@@ -32,6 +33,73 @@ async fn an_observer_gets_retained_states_and_live_messages_of_every_thing() {
     let documents = Message::new("$aws/things/t9/shadow/update/documents", "docs");
     stage.bus.deliver(&ThingName::new("t9").unwrap(), &Arc::new(documents));
     assert_eq!(observer.message().await.payload, "docs");
+}
+
+#[tokio::test]
+async fn filters_about_many_things_and_about_one_get_one_copy_together() {
+    let stage = Stage::new().await;
+    let mut observer = Raw::plain(&stage, Role::Observer, "o1", "dash", 5).await;
+    assert_eq!(observer.subscribe("$aws/things/t1/shadow/update/delta", 0).await, 0);
+    assert_eq!(observer.subscribe("$aws/things/+/shadow/#", 1).await, 1);
+    let tell = |thing: &str, what: &str| {
+        let message = Message::new(format!("$aws/things/{thing}/shadow/{what}"), format!("{thing} {what}"));
+        stage.bus.deliver(&ThingName::new(thing).unwrap(), &Arc::new(message));
+    };
+    tell("t1", "update/documents");
+    tell("t1", "update/delta");
+    tell("t1", "name/x/update/delta");
+    // By the reader alone: whatever else comes by it comes before this.
+    tell("t2", "update/delta");
+    let mut heard = Vec::new();
+    while !heard.iter().any(|(payload, _)| payload == "t2 update/delta") {
+        let got = observer.receive().await;
+        heard.push((got.payload, got.qos));
+    }
+    heard.sort();
+    let each = ["t1 name/x/update/delta", "t1 update/delta", "t1 update/documents", "t2 update/delta"];
+    assert_eq!(heard, each.map(|payload| (payload.to_owned(), 1)), "each once, with the highest guarantee");
+    observer.unsubscribe("$aws/things/+/shadow/#").await;
+    tell("t1", "update/delta");
+    assert_eq!(observer.receive().await.qos, 0);
+}
+
+/// Every connector is a gateway, which may speak for any thing.
+struct Gateways(Arc<Grants>);
+
+impl Gate for Gateways {
+    fn admits(&self, _caller: &Caller) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn grants(&self, _caller: &Caller) -> Option<Arc<Grants>> {
+        Some(self.0.clone())
+    }
+}
+
+#[tokio::test]
+async fn no_local_keeps_away_what_the_client_said_itself_about_many_things() {
+    let (_, _, gateway) = BUILTINS.iter().find(|(name, ..)| *name == "gateway").unwrap();
+    let policies = vec![Arc::new(Policy::parse(gateway).unwrap())];
+    let grants = Arc::new(Grants { includes_default: false, policies, attributes: Vec::new() });
+    let mut stage = Stage::with_gate(Arc::new(Gateways(grants))).await;
+    let mut one = Raw::plain(&stage, Role::Connector, "g1", "one", 5).await;
+    let mut two = Raw::plain(&stage, Role::Connector, "g1", "two", 5).await;
+    for client in [&mut one, &mut two] {
+        assert_eq!(client.subscribe("$aws/things/+/shadow/#", 1 | 1 << 2).await, 1);
+    }
+    for (client, payload) in [(&mut one, "{}"), (&mut two, "{ }")] {
+        client.say("$aws/things/t1/shadow/get", payload, false, &[]).await;
+        settle(&stage.service.request().await, Answer::settled());
+    }
+    for (client, of_the_other) in [(&mut one, "{ }"), (&mut two, "{}")] {
+        let mut heard = Vec::new();
+        while heard.len() < 2 {
+            heard.push(client.receive_or_ack().await.map(|got| got.payload));
+        }
+        heard.sort();
+        assert_eq!(heard, [None, Some(of_the_other.to_owned())]);
+        client.silent().await;
+    }
 }
 
 #[tokio::test]

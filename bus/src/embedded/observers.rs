@@ -10,8 +10,8 @@
 //!   full: whoever has something to say never waits.
 //! * It forwards only a window of retained messages to a new reader. So retained states are kept here.
 
-use crate::{Message, Stopped};
-use bytes::{BufMut, Bytes, BytesMut};
+use crate::{Message, Qos, Stopped};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use muster_wire::filter::TopicFilter;
 use rumqttd::local::{LinkRx, LinkTx};
 use rumqttd::protocol::{Disconnect, DisconnectReasonCode, Packet};
@@ -31,6 +31,8 @@ const SEGMENTS_MAX: usize = 4;
 const WINDOW: u64 = 200;
 /// Messages that wait for the publishing thread. Past it readers miss messages, which is counted and logged.
 const WAITING_MAX: usize = 4096;
+/// What stands before the topic of a message on its way to the readers.
+const HEAD_BYTES: usize = 8 + 1 + 2;
 
 /// A family of topics: the only topics and filters that rumqttd knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,20 +179,25 @@ fn publish_all(mut link: LinkTx, waiting: &Receiver<(Channel, Bytes)>) {
     }
 }
 
-/// The topic, with its length in two bytes before it, and the payload. `None` for a topic that no filter could match.
+/// Who published it, its guarantee, the topic with its length in two bytes before it, and the payload. `None` for a topic
+/// that no filter could match.
 fn wrap(message: &Message) -> Option<Bytes> {
     let length = u16::try_from(message.topic.len()).ok()?;
-    let mut envelope = BytesMut::with_capacity(2 + message.topic.len() + message.payload.len());
+    let mut envelope = BytesMut::with_capacity(HEAD_BYTES + message.topic.len() + message.payload.len());
+    envelope.put_u64(message.origin);
+    envelope.put_u8(u8::from(message.qos == Qos::AtLeastOnce));
     envelope.put_u16(length);
     envelope.put_slice(message.topic.as_bytes());
     envelope.put_slice(&message.payload);
     Some(envelope.freeze())
 }
 
-fn unwrap(mut envelope: Bytes) -> Option<(String, Bytes)> {
-    let length = usize::from(u16::from_be_bytes(envelope.get(..2)?.try_into().ok()?));
-    let topic = String::from_utf8(envelope.get(2..2 + length)?.to_vec()).ok()?;
-    Some((topic, envelope.split_off(2 + length)))
+fn unwrap(mut envelope: Bytes) -> Option<Message> {
+    let origin = envelope.try_get_u64().ok()?;
+    let qos = if envelope.try_get_u8().ok()? == 0 { Qos::AtMostOnce } else { Qos::AtLeastOnce };
+    let length = usize::from(envelope.try_get_u16().ok()?);
+    let topic = String::from_utf8(envelope.get(..length)?.to_vec()).ok()?;
+    Some(Message { origin, qos, ..Message::new(topic, envelope.split_off(length)) })
 }
 
 /// One reader: its subscriptions and the messages for it.
@@ -236,11 +243,11 @@ impl ObserverLink {
         loop {
             match self.rx.next().await {
                 Ok(Some(Notification::Forward(forward))) => {
-                    let Some((topic, payload)) = unwrap(forward.publish.payload) else { continue };
-                    if !self.filters.iter().any(|filter| filter.matches(&topic)) {
+                    let Some(message) = unwrap(forward.publish.payload) else { continue };
+                    if !self.filters.iter().any(|filter| filter.matches(&message.topic)) {
                         continue;
                     }
-                    return Ok(Arc::new(Message::new(topic, payload)));
+                    return Ok(Arc::new(message));
                 }
                 // The window is full and now read: ask for more.
                 Ok(Some(Notification::Unschedule)) => self.rx.ready().map_err(|_| Stopped)?,
