@@ -47,11 +47,28 @@ impl Gate {
         let shared = inner.clone();
         let accepting = thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
-                if lock(&shared).closed {
+                let mut inner = lock(&shared);
+                if inner.closed {
                     break;
                 }
+                // Here, in the order in which they come, unless it has to be heard what they say.
+                let rule = inner.rule;
+                match &mut inner.rule {
+                    Rule::First(0) => {
+                        inner.held += 1;
+                        inner.streams.push(client);
+                        continue;
+                    }
+                    Rule::First(left) => *left -= 1,
+                    Rule::All | Rule::Mqtt => {}
+                }
+                inner.passed += usize::from(rule != Rule::Mqtt);
+                drop(inner);
                 let shared = shared.clone();
-                thread::spawn(move || attend(client, &shared));
+                thread::spawn(move || match rule {
+                    Rule::Mqtt => attend(client, &shared),
+                    Rule::All | Rule::First(_) => lead(client, &[], &shared),
+                });
             }
         });
         Self { address, inner, accepting: Some(accepting) }
@@ -104,37 +121,25 @@ fn lock(inner: &Mutex<Inner>) -> MutexGuard<'_, Inner> {
     inner.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Decides on a connection and carries it to its end.
+/// Hears what a connection offers, and cuts it or carries it to its end.
 fn attend(mut client: TcpStream, shared: &Mutex<Inner>) {
-    let mut hello = Vec::new();
-    if lock(shared).rule == Rule::Mqtt {
-        let Some(record) = first_record(&mut client) else { return };
-        hello = record;
+    let Some(hello) = first_record(&mut client) else { return };
+    if offers_mqtt(&hello) {
+        lock(shared).passed += 1;
+        lead(client, &hello, shared);
+    } else {
+        lock(shared).cut += 1;
     }
+}
+
+/// Carries a connection to its end, of which so much has been read.
+fn lead(client: TcpStream, hello: &[u8], shared: &Mutex<Inner>) {
     let mut inner = lock(shared);
-    let pass = match &mut inner.rule {
-        Rule::All => true,
-        Rule::First(0) => {
-            inner.held += 1;
-            inner.streams.push(client);
-            return;
-        }
-        Rule::First(left) => {
-            *left -= 1;
-            true
-        }
-        Rule::Mqtt => offers_mqtt(&hello),
-    };
-    if !pass {
-        inner.cut += 1;
-        return;
-    }
-    inner.passed += 1;
     let Ok(mut server) = TcpStream::connect(inner.to) else { return };
     let (Ok(from), Ok(back)) = (client.try_clone(), server.try_clone()) else { return };
     inner.streams.extend([client.try_clone(), server.try_clone()].into_iter().flatten());
     drop(inner);
-    if server.write_all(&hello).is_ok() {
+    if server.write_all(hello).is_ok() {
         let there = thread::spawn(move || carry(from, server));
         carry(back, client);
         let _ = there.join();
