@@ -12,6 +12,8 @@ use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(60);
@@ -250,6 +252,19 @@ fn the_wait_for_the_first_check_in_says_what_is_in_the_way() {
     account.agent(&["status", "--wait", "60"]).succeeded();
 }
 
+/// Everything that comes, as it comes, until nothing has come for long.
+fn read_all(manager: UnixDatagram) -> mpsc::Receiver<String> {
+    manager.set_read_timeout(Some(SOON)).unwrap();
+    let (sender, messages) = mpsc::channel();
+    thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(length) = manager.recv(&mut buffer)
+            && sender.send(String::from_utf8_lossy(&buffer[..length]).into_owned()).is_ok()
+        {}
+    });
+    messages
+}
+
 #[test]
 fn a_service_manager_hears_that_the_agent_is_ready_lives_and_stops() {
     let mut fleet = Fleet::start();
@@ -257,12 +272,9 @@ fn a_service_manager_hears_that_the_agent_is_ready_lives_and_stops() {
     fleet.kill();
     let socket = fleet.root().join("notify");
     let manager = UnixDatagram::bind(&socket).unwrap();
-    manager.set_read_timeout(Some(SOON)).unwrap();
-    let heard = || {
-        let mut buffer = [0; 4096];
-        let length = manager.recv(&mut buffer).expect("a message within the deadline");
-        String::from_utf8(buffer[..length].to_vec()).unwrap()
-    };
+    // The agent does not wait for a manager that does not read.
+    let messages = read_all(manager);
+    let heard = || messages.recv_timeout(SOON).expect("a message within the deadline");
     let hear = |start: &str| {
         eventually(&format!("the manager hears {start}"), SOON, || {
             let message = heard();
