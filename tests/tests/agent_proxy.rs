@@ -150,10 +150,16 @@ fn an_agent_comes_back_by_itself_when_its_proxy_does() {
     let fleet = Fleet::start();
     let proxy = Proxy::start(&fleet, "proxy", LOOPBACK, None);
     let mut host = behind(&fleet, &proxy);
+    let silence = "did not answer within";
+    let before = host.times_logged(silence);
     proxy.freeze();
-    eventually("the agent notices", SOON, || {
-        if host.has_logged("did not answer within") { Ok(()) } else { Err(host.log()) }
-    });
+    eventually(
+        "the agent notices",
+        SOON,
+        || {
+            if host.times_logged(silence) > before { Ok(()) } else { Err(host.log()) }
+        },
+    );
     assert!(host.is_running());
     let before = proxy.tunnels();
     proxy.thaw();

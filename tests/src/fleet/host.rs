@@ -231,7 +231,12 @@ impl Host {
 
     /// Whether the agent has ever written these words to its log.
     pub fn has_logged(&self, words: &str) -> bool {
-        fs::read(&self.log).is_ok_and(|log| String::from_utf8_lossy(&log).contains(words))
+        self.times_logged(words) > 0
+    }
+
+    /// How often the agent has written these words to its log.
+    pub fn times_logged(&self, words: &str) -> usize {
+        fs::read(&self.log).map_or(0, |log| String::from_utf8_lossy(&log).matches(words).count())
     }
 }
 
