@@ -2,16 +2,22 @@
 //! authority. And what is good stays good through all of these.
 #![allow(clippy::unwrap_used, reason = "a test stops at what it cannot set up")]
 
+use muster_runtime::clock::Clock;
 use muster_tests::client::{Credentials, Mqtt, Raw, Version, connect_packet};
 use muster_tests::eventually::eventually;
 use muster_tests::fleet::{Fleet, Host};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::thread;
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(60);
-/// Whoever shows a replaced certificate is out by then.
+/// Whoever shows a replaced certificate is out by then, once that it is replaced is on the disk.
 const OUT: Duration = Duration::from_secs(1);
+/// A renewal writes to the disk a few times; it takes no longer than so many of another client's requests, which wait for
+/// the same disk.
+const WRITES: u32 = 10;
 const LET_IN: [u8; 4] = [0x20, 2, 0, 0];
 const NOT_AUTHORIZED: [u8; 4] = [0x20, 2, 0, 5];
 /// Exit code of the command line: the server is not reached, or ends the connection.
@@ -43,6 +49,39 @@ fn restore(fleet: &Fleet, file: &Path) {
     fleet.muster(&["restore", text(file), "--force"]).succeeded();
 }
 
+/// The longest that an update of a shadow took while something was done.
+fn longest_write(fleet: &Fleet, credentials: &Credentials, done: impl FnOnce()) -> Duration {
+    let device = Mqtt::connect(fleet.address(), credentials, "device", Version::V4);
+    device.subscribe("$aws/things/device/shadow/update/accepted").unwrap();
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let writing = scope.spawn(|| {
+            let (clock, mut longest) = (Clock::system(), Duration::ZERO);
+            while !over.load(SeqCst) {
+                let began = clock.instant();
+                let update = json!({ "state": { "reported": { "longest": longest.as_micros() as u64 } } });
+                device.ask_accepted("$aws/things/device/shadow/update", update);
+                longest = longest.max(began.elapsed());
+                device.forget();
+            }
+            longest
+        });
+        let _over = Over(&over);
+        done();
+        over.store(true, SeqCst);
+        writing.join().unwrap()
+    })
+}
+
+/// Ends the writing also when the test fails.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
+    }
+}
+
 #[test]
 fn a_thief_with_the_old_certificate_is_refused_once_the_new_one_is_proven() {
     let mut fleet = Fleet::start();
@@ -52,11 +91,17 @@ fn a_thief_with_the_old_certificate_is_refused_once_the_new_one_is_proven() {
     let stolen = host.credentials();
     let (mut thief, heard) = knock(&fleet, &stolen, "thief");
     assert_eq!(heard, LET_IN, "until the renewal nobody can tell the two apart");
-    host.agent(&["renew"]).succeeded();
-    assert!(thief.hear_all(SOON).closed, "its connection ends");
+    let device = fleet.issue_cert("device", "connector");
+    let write = longest_write(&fleet, &device, || {
+        host.agent(&["renew"]).succeeded();
+        assert!(thief.hear_all(SOON).closed, "its connection ends");
+    });
     let renewed = fleet.logged(&["certificate in use", "connector=web-1"]);
-    let late = fleet.logged(&[" disconnected ", "client=thief"]).saturating_sub(renewed);
+    let refused = fleet.logged(&["no longer let in", "client=thief"]);
+    let late = fleet.logged(&[" disconnected ", "client=thief"]).saturating_sub(refused);
     assert!(late < OUT, "its connection ended {late:?} late");
+    let late = refused.saturating_sub(renewed);
+    assert!(late < OUT + WRITES * write, "it was refused {late:?} late; a write takes {write:?}");
     assert_eq!(knock(&fleet, &stolen, "thief").1, NOT_AUTHORIZED);
     online(&fleet, &host);
 
