@@ -120,7 +120,7 @@ fn this_machine() {
     let nobody = Port::reserve();
     let free = nobody.address();
     fs::write(&address, format!("{free}\n")).unwrap();
-    book.mask(&free.port().to_string(), "{free}");
+    book.mask_port(free.port(), "{free}");
     book.muster(&["connector", "list"]);
     book.muster(&["connector", "add", "web-1"]);
     book.muster(&["watch", "--seconds", "1"]);
@@ -196,10 +196,10 @@ fn this_machine() {
 fn serving() {
     let mut fleet = Fleet::start();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = taken.local_addr().unwrap().port().to_string();
+    let listen = taken.local_addr().unwrap();
     let mut book = Book::new("serving", &fleet);
-    book.mask(&port, "{taken}");
-    let listen = format!("127.0.0.1:{port}");
+    book.mask_port(listen.port(), "{taken}");
+    let listen = listen.to_string();
     book.muster(&["serve", "--listen", "127.0.0.1:0"]);
     fleet.kill();
     book.muster(&["serve", "--listen", &listen]);
@@ -421,7 +421,7 @@ fn agent() {
     };
     let nobody = Port::reserve();
     let free = nobody.address();
-    book.mask(&free.port().to_string(), "{free}");
+    book.mask_port(free.port(), "{free}");
     let free = free.to_string();
     let attempts = [
         enrol("nowhere", &ca, &good, &[]),

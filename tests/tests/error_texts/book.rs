@@ -34,7 +34,7 @@ impl Book {
         let mut book =
             Self { name, programs: fleet.programs().clone(), data: fleet.data(), masks, text: String::new() };
         if let Some(address) = fleet.known_address() {
-            book.mask(&address.port().to_string(), "{port}");
+            book.mask_port(address.port(), "{port}");
         }
         book
     }
@@ -42,6 +42,11 @@ impl Book {
     /// From now on this stands for that.
     pub fn mask(&mut self, text: &str, stands: &str) {
         self.masks.push((text.to_owned(), stands.to_owned()));
+    }
+
+    /// The same of a port behind an address: without its colon, any number in another text might be it.
+    pub fn mask_port(&mut self, port: u16, stands: &str) {
+        self.mask(&format!(":{port}"), &format!(":{stands}"));
     }
 
     /// `muster WORDS` on the data folder of the fleet must fail.
