@@ -17,7 +17,8 @@ pub fn write(root: &Path, greeter: &Path, version: &str, healthy: bool) -> Resul
 }
 
 fn recipe(version: &str, healthy: bool) -> String {
-    let flag = if healthy { "" } else { ", \"--unhealthy\"" };
+    // A busy machine may take long to start a healthy one; an unhealthy one shall be found out soon.
+    let (flag, timeout_s, start_timeout_s) = if healthy { ("", 10, 60) } else { (", \"--unhealthy\"", 2, 3) };
     format!(
         "name = \"greeter\"\n\
          version = \"{version}\"\n\
@@ -31,8 +32,8 @@ fn recipe(version: &str, healthy: bool) -> String {
          http = \"/health\"\n\
          port_file = \"port\"\n\
          interval_s = 0.2\n\
-         timeout_s = 2\n\
-         start_timeout_s = 3\n"
+         timeout_s = {timeout_s}\n\
+         start_timeout_s = {start_timeout_s}\n"
     )
 }
 

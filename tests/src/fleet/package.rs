@@ -39,7 +39,8 @@ impl Package {
     }
 
     fn recipe(&self) -> String {
-        let flag = if self.healthy { "" } else { ", \"--unhealthy\"" };
+        // A busy machine may take long to start a healthy one; an unhealthy one shall be found out soon.
+        let (flag, timeout_s, start_timeout_s) = if self.healthy { ("", 10, 60) } else { (", \"--unhealthy\"", 2, 3) };
         format!(
             "name = \"greeter\"\n\
              version = \"{}\"\n\
@@ -54,8 +55,8 @@ impl Package {
              http = \"/health\"\n\
              port_file = \"port\"\n\
              interval_s = 0.2\n\
-             timeout_s = 2\n\
-             start_timeout_s = 3\n",
+             timeout_s = {timeout_s}\n\
+             start_timeout_s = {start_timeout_s}\n",
             self.version, self.soak_s
         )
     }
