@@ -267,6 +267,19 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::platform::*;
+    use std::thread;
+    use std::time::Duration;
+
+    /// Waits for what nothing announces, a minute at most.
+    fn eventually(what: &str, holds: impl Fn() -> bool) {
+        for _ in 0..6_000 {
+            if holds() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        panic!("not in time: {what}");
+    }
 
     #[test]
     fn a_process_has_a_mark_while_it_lives_and_none_as_a_zombie() {
@@ -274,6 +287,8 @@ mod tests {
         own_group(command.args(["-c", "read x"]).stdin(std::process::Stdio::piped()).env("MUSTER_TEST_MARK", "a 1"));
         let mut child = command.spawn().unwrap();
         let mark = start_mark(child.id()).unwrap();
+        // While it turns into another program, the kernel shows no environment of it.
+        eventually("the shell runs", || variable(child.id(), "MUSTER_TEST_MARK").is_some());
         assert!(group_is_alive(child.id(), mark) && !group_is_alive(child.id(), mark + 1));
         assert_eq!(leaders_with_variable("MUSTER_TEST_MARK", "a 1"), [child.id()]);
         assert_eq!(leaders_with_variable("MUSTER_TEST_MARK", "a"), [0; 0]);
@@ -281,9 +296,7 @@ mod tests {
         assert!(!group_has_variable(child.id(), "MUSTER_TEST_MARK", "a"));
         kill_group(child.id()).unwrap();
         // Not collected yet: the kernel keeps it as a zombie.
-        while start_mark(child.id()).is_some() {
-            std::thread::yield_now();
-        }
+        eventually("the shell is a zombie", || start_mark(child.id()).is_none());
         assert!(!group_is_alive(child.id(), mark));
         child.wait().unwrap();
         kill_group(child.id()).unwrap();

@@ -11,6 +11,8 @@ use muster_wire::id::Sha256Hex;
 use std::fs;
 
 const DEADLINE: Duration = Duration::from_secs(60);
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(5);
 
 struct Bench {
     _folder: tempfile::TempDir,
@@ -72,6 +74,27 @@ impl Bench {
     }
 }
 
+/// Waits until the process has become this program and shows its mark: while it turns into another program, the kernel
+/// shows no environment of it.
+async fn becomes(bench: &Bench, pid: u32, program: &str) {
+    let mark = Run::read(&bench.home).unwrap().unwrap().mark;
+    eventually(&format!("process {pid} is {program}"), || {
+        let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        comm.trim_end() == program && platform::variable(pid, RUN_VARIABLE).as_ref() == Some(&mark)
+    })
+    .await;
+}
+
+/// Waits for what nothing announces.
+async fn eventually(what: &str, holds: impl Fn() -> bool) {
+    let looking = async {
+        while !holds() {
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, looking).await.unwrap_or_else(|_| panic!("not in time: {what}"));
+}
+
 async fn until(supervisor: &Supervisor, what: &str, wanted: impl Fn(&Status) -> bool) -> Status {
     let mut status = supervisor.status();
     let reached = tokio::time::timeout(DEADLINE, status.wait_for(|status| wanted(status))).await;
@@ -124,6 +147,7 @@ async fn the_next_agent_adopts_what_runs() {
     let (supervisor, stop) = bench.agent(&mut tasks);
     supervisor.run(unit.clone(), false).await.unwrap();
     let pid = bench.pid();
+    becomes(&bench, pid, "sleep").await;
     stop.cancel();
     tasks.join_next().await.unwrap().unwrap();
     assert!(platform::start_mark(pid).is_some(), "the component outlives its agent");
@@ -148,6 +172,7 @@ async fn a_damaged_run_file_is_set_aside_and_what_runs_is_found_by_its_environme
     let (supervisor, stop) = bench.agent(&mut tasks);
     supervisor.run(unit.clone(), false).await.unwrap();
     let old = bench.pid();
+    becomes(&bench, old, "sleep").await;
     stop.cancel();
     tasks.join_next().await.unwrap().unwrap();
     fs::write(bench.home.run(), "{\"version\":").unwrap();
@@ -165,9 +190,10 @@ async fn what_a_dead_leader_left_is_killed_and_a_group_without_the_mark_is_not()
     let (supervisor, stop) = bench.agent(&mut tasks);
     supervisor.run(bench.unit("1", "sleep 1000 & echo $! > child; touch up; sleep 1000"), false).await.unwrap();
     until(&supervisor, "its child runs", |status| status.health == Health::Healthy).await;
+    let child: u32 = fs::read_to_string(bench.home.data().join("child")).unwrap().trim().parse().unwrap();
+    becomes(&bench, child, "sleep").await;
     stop.cancel();
     tasks.join_next().await.unwrap().unwrap();
-    let child: u32 = fs::read_to_string(bench.home.data().join("child")).unwrap().trim().parse().unwrap();
     let leader = i32::try_from(bench.pid()).ok().and_then(rustix::process::Pid::from_raw).unwrap();
     rustix::process::kill_process(leader, rustix::process::Signal::KILL).unwrap();
     tokio::time::timeout(DEADLINE, async {
