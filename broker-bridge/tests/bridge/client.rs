@@ -1,8 +1,8 @@
 //! rumqttc of both versions, with what happens to it as a stream of events.
 
-use crate::stage::{Stage, in_time};
+use crate::stage::{DEADLINE, Stage, in_time};
 use muster_certs::identity::Role;
-use rumqttc::{AsyncClient, Event, MqttOptions, Packet, Publish, QoS, TlsConfiguration, Transport};
+use rumqttc::{AsyncClient, Event, MqttOptions, NetworkOptions, Packet, Publish, QoS, TlsConfiguration, Transport};
 use rustls::ClientConfig;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +34,9 @@ impl Client {
         options.set_keep_alive(Duration::from_secs(30)).set_clean_session(true);
         options.set_max_packet_size(1 << 20, 1 << 20);
         let (mqtt, mut events) = AsyncClient::new(options, 100);
+        let mut network = NetworkOptions::new();
+        network.set_connection_timeout(DEADLINE.as_secs());
+        events.set_network_options(network);
         let (sender, receiver) = mpsc::channel(10_000);
         stage.swarm.spawn(async move {
             loop {
@@ -100,6 +103,7 @@ impl Client5 {
         let mut options = v5::MqttOptions::new(id, "localhost", stage.address.port());
         options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(config)));
         options.set_keep_alive(Duration::from_secs(30)).set_clean_start(true);
+        options.set_connection_timeout(DEADLINE.as_secs());
         let (mqtt, mut events) = v5::AsyncClient::new(options, 100);
         let (sender, receiver) = mpsc::channel(10_000);
         stage.swarm.spawn(async move {

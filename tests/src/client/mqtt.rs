@@ -89,6 +89,7 @@ impl Mqtt {
         let transport = Transport::Tls(TlsConfiguration::Rustls(credentials.tls(&[b"mqtt"])));
         let mut network = NetworkOptions::new();
         network.set_tcp_nodelay(true);
+        network.set_connection_timeout(PATIENCE.as_secs());
         let sender = match version {
             Version::V4 => {
                 let mut options = rumqttc::MqttOptions::new(client_id, host, port);
@@ -110,7 +111,7 @@ impl Mqtt {
             Version::V5 => {
                 let mut options = v5::MqttOptions::new(client_id, host, port);
                 options.set_transport(transport).set_max_packet_size(Some(PACKET_BYTES_MAX as u32));
-                options.set_network_options(network);
+                options.set_connection_timeout(PATIENCE.as_secs()).set_network_options(network);
                 let (sender, mut connection) = v5::Client::new(options, QUEUE_MAX);
                 let inbox = inbox.clone();
                 thread::spawn(move || {
