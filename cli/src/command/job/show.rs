@@ -155,7 +155,12 @@ fn rules(job: &JobDescription) -> Vec<String> {
             .map(|timeout| format!("a thing has {} minutes", timeout.in_progress_timeout_in_minutes)),
     );
     for criterion in job.job_executions_retry_config.iter().flat_map(|retry| &retry.criteria_list) {
-        rules.push(format!("retries after {}: {}", failure(criterion.failure_type), criterion.number_of_retries));
+        let kind = match criterion.failure_type {
+            // Whatever the criterion: a device that rejects a job is not asked again.
+            FailureType::All => "FAILED or TIMED_OUT",
+            kind => failure(kind),
+        };
+        rules.push(format!("retries after {kind}: {}", criterion.number_of_retries));
     }
     if let Some(schedule) = &job.scheduling_config {
         rules.extend(schedule.start_time.iter().map(|start| format!("begin at {start} UTC")));
@@ -199,4 +204,31 @@ pub fn bare(arn: &str) -> &str {
 
 pub fn time(epoch_seconds: i64) -> String {
     Timestamp::from_seconds(epoch_seconds).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::rules;
+    use muster_wire::job::{JobDescription, JobProcessDetails};
+    use serde_json::json;
+
+    #[test]
+    fn all_that_gives_up_has_rejected_and_all_that_is_tried_again_has_not() {
+        let job: JobDescription = serde_json::from_value(json!({
+            "jobArn": "arn:aws:iot:::job/j", "jobId": "j", "targetSelection": "SNAPSHOT", "status": "IN_PROGRESS",
+            "createdAt": 1, "lastUpdatedAt": 1, "targets": [], "numberOfWaitingThings": 0,
+            "jobProcessDetails": JobProcessDetails::default(), "createdBy": "op",
+            "abortConfig": { "criteriaList": [{
+                "failureType": "ALL", "action": "CANCEL", "thresholdPercentage": 20.0, "minNumberOfExecutedThings": 10
+            }] },
+            "jobExecutionsRetryConfig": { "criteriaList": [{ "failureType": "ALL", "numberOfRetries": 2 }] },
+        }))
+        .unwrap();
+        let told = [
+            "give up when FAILED, REJECTED or TIMED_OUT >= 20 % after 10 things",
+            "retries after FAILED or TIMED_OUT: 2",
+        ];
+        assert_eq!(rules(&job), told);
+    }
 }
