@@ -58,6 +58,9 @@ def refusal_is_not_published(fleet):
              "Unsupported documented encoding; supported encoding is UTF-8"),
             (json.dumps({"state": {"desired": {"a": "x" * 9000}}}).encode(), 413, "RequestEntityTooLargeException",
              "The payload exceeds the maximum size allowed"),
+            # More than is read at all.
+            (b" " * (128 * 1024 + 1), 413, "RequestEntityTooLargeException",
+             "The payload exceeds the maximum size allowed"),
         ):
             told = web.refused(status, name, "POST", SHADOW.format(thing), body)
             equal((told["code"], told["message"]), (status, message))

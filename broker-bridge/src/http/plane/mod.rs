@@ -147,14 +147,30 @@ fn without_port(host: &str) -> &str {
 
 impl From<BadBody> for Fault {
     fn from(error: BadBody) -> Self {
-        let kind = if matches!(error, BadBody::TooLarge(_)) { Kind::TooLarge } else { Kind::Invalid };
-        Self::new(kind, error.to_string())
+        match error {
+            // The words of AWS IoT Core for whatever is too large.
+            BadBody::TooLarge(_) => Self::new(Kind::TooLarge, "The payload exceeds the maximum size allowed"),
+            BadBody::Lost(_) | BadBody::Late => Self::new(Kind::Invalid, error.to_string()),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::without_port;
+    use super::{BadBody, Fault, without_port};
+    use crate::http::reply::Response;
+    use http_body_util::BodyExt;
+    use serde_json::{Value, json};
+
+    #[tokio::test]
+    async fn a_body_past_what_is_read_is_refused_in_the_words_of_aws() {
+        let response = Response::from(Fault::from(BadBody::TooLarge(1)));
+        assert_eq!(response.status().as_u16(), 413);
+        assert_eq!(response.headers()["x-amzn-errortype"], "RequestEntityTooLargeException");
+        let body = response.into_body().collect().await.expect("a body in memory").to_bytes();
+        let told: Value = serde_json::from_slice(&body).expect("JSON");
+        assert_eq!(told, json!({ "code": 413, "message": "The payload exceeds the maximum size allowed" }));
+    }
 
     #[test]
     fn a_host_loses_its_port_and_nothing_else() {
