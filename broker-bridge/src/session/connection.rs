@@ -223,8 +223,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return false;
         }
         // While the last write is not done only acknowledgements are taken: they are small and bounded by the requests.
-        // A crowded queue goes on in any case: the reader may be waiting for its room.
-        let free = self.output.is_empty() && (!self.withholds || self.link().is_crowded());
+        let free = self.output.is_empty() && !self.withholds;
         let repeated = free && self.repeat();
         let (permits, bytes_max) = match free && !self.in_flight.repeats() {
             true => (self.in_flight.permits(self.receive_max), WRITE_BYTES),

@@ -401,11 +401,6 @@ impl Link {
         self.lock().subscriptions.iter().any(|known| known.filter.thing().as_ref() == Some(thing))
     }
 
-    /// Whether a reader has to wait for room.
-    pub(crate) fn is_crowded(&self) -> bool {
-        self.lock().outbox.is_half_full()
-    }
-
     /// Whether the client is connected.
     pub(crate) fn is_online(&self) -> bool {
         self.lock().end.is_none()

@@ -5,6 +5,7 @@ use super::outbox::Outgoing;
 use crate::bridge::Shared;
 use muster_bus::{Message, ObserverLink, Stopped};
 use muster_wire::filter::TopicFilter;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tracing::debug;
@@ -37,17 +38,32 @@ async fn read(
     mut reader: ObserverLink,
     mut inbox: mpsc::Receiver<Vec<Command>>,
 ) {
+    let mut backlog = Backlog::default();
     loop {
+        if backlog.messages.is_empty()
+            && let Some(filter) = backlog.stored.pop_front()
+        {
+            backlog.messages.extend(shared.bus.retained(&filter));
+        }
         let alive = tokio::select! {
-            // Cancel-safe: recv() keeps its message.
+            // Cancel-safe: recv() keeps its message. Heard while a message waits for room, too: the connection reads no
+            // acknowledgement, which makes room, before its commands are obeyed.
             commands = inbox.recv() => match commands {
-                Some(commands) => obey(&shared, &mut link, &mut reader, commands).await,
+                Some(commands) => obey(&mut backlog, &mut reader, commands),
                 None => false,
             },
+            // Cancel-safe: what was not sent is still the first. Waiting for room here is what makes the bus forget the
+            // oldest messages of a slow reader.
+            alive = forward(&mut link, backlog.messages.front()), if !backlog.messages.is_empty() => {
+                backlog.messages.pop_front();
+                alive
+            }
             // Cancel-safe, as its documentation says.
-            message = reader.next() => match message {
-                // Waiting for room here is what makes the bus forget the oldest messages of a slow reader.
-                Ok(message) => forward(&mut link, message).await,
+            message = reader.next(), if backlog.messages.is_empty() => match message {
+                Ok(message) => {
+                    backlog.messages.push_back(message);
+                    true
+                }
                 Err(Stopped) => false,
             },
         };
@@ -58,18 +74,30 @@ async fn read(
     }
 }
 
-async fn obey(shared: &Shared, link: &mut Arc<Link>, reader: &mut ObserverLink, commands: Vec<Command>) -> bool {
-    let mut stored = Vec::new();
+/// What waits for room in the queue of the connection.
+#[derive(Default)]
+struct Backlog {
+    /// One from the bus, or what is stored for one filter.
+    messages: VecDeque<Arc<Message>>,
+    /// Filters whose stored messages come next, each once: no more than there are subscriptions.
+    stored: VecDeque<TopicFilter>,
+}
+
+/// What is stored is sent after the word that all is done, so that the client hears of its subscription first.
+fn obey(backlog: &mut Backlog, reader: &mut ObserverLink, commands: Vec<Command>) -> bool {
     for command in commands {
         let done = match command {
             Command::Subscribe { filter, send_retained } => {
                 let subscribed = reader.subscribe(&filter);
-                if send_retained {
-                    stored.push(filter);
+                if send_retained && !backlog.stored.contains(&filter) {
+                    backlog.stored.push_back(filter);
                 }
                 subscribed
             }
-            Command::Unsubscribe(filter) => reader.unsubscribe(&filter),
+            Command::Unsubscribe(filter) => {
+                backlog.stored.retain(|known| *known != filter);
+                reader.unsubscribe(&filter)
+            }
             Command::Done(done) => {
                 // Who asked may be gone.
                 let _ = done.send(());
@@ -80,21 +108,14 @@ async fn obey(shared: &Shared, link: &mut Arc<Link>, reader: &mut ObserverLink, 
             return false;
         }
     }
-    // After the word that all is done, so that the client hears of its subscription first.
-    for filter in stored {
-        for message in shared.bus.retained(&filter) {
-            if !forward(link, message).await {
-                return false;
-            }
-        }
-    }
     true
 }
 
 /// `false` when nobody is left to send it to.
-async fn forward(link: &mut Arc<Link>, message: Arc<Message>) -> bool {
+async fn forward(link: &mut Arc<Link>, message: Option<&Arc<Message>>) -> bool {
+    let Some(message) = message else { return true };
     loop {
-        let outgoing = match link.read(&message) {
+        let outgoing = match link.read(message) {
             Read::Wanted(outgoing) => outgoing,
             Read::NotThisWay => return true,
             // Whoever has the session now says how it is sent.

@@ -209,7 +209,8 @@ impl Raw {
         self.read_message(header, body)
     }
 
-    fn read_message(&self, header: u8, body: Vec<u8>) -> Got {
+    /// Reads a packet that is a message.
+    pub fn read_message(&self, header: u8, body: Vec<u8>) -> Got {
         assert_eq!(header >> 4, 3, "{header:#x} {body:?}");
         let (flags, shared) = (header & 15, body.into());
         let (topic, payload, id, properties) = match self.version {

@@ -343,3 +343,36 @@ async fn the_first_message_after_a_suback_is_not_missed() {
         assert_eq!(reader.payload().await, "first");
     }
 }
+
+#[tokio::test]
+async fn a_reader_that_is_behind_may_subscribe_again_before_it_acknowledges() {
+    let stage = Stage::new().await;
+    for at in 0..OUTBOX_MESSAGES_MAX {
+        stage.bus.observe(Message::new(format!("muster/view/connectors/t{at}"), "x"), true);
+    }
+    let hello = Hello { properties: vec![0x21, 0, 2], ..Hello::new(5) };
+    let (mut reader, _) = Raw::connect(&stage, Observer, "o", "wall", &hello).await;
+    assert_eq!(reader.subscribe("muster/view/connectors/+", 1).await, 1);
+    let first = [reader.receive().await, reader.receive().await];
+    // What is stored fills its queue, and the rest waits for room.
+    reader.send(0x82, b"\0\x09\0\0\x11$aws/events/job/+\x01").await;
+    for got in &first {
+        reader.acknowledge(got.id).await;
+    }
+    let mut topics: Vec<String> = first.into_iter().map(|got| got.topic).collect();
+    let mut granted = false;
+    while topics.len() < OUTBOX_MESSAGES_MAX || !granted {
+        let (header, body) = reader.next().await.expect("a packet");
+        if header == 0x90 {
+            granted = true;
+            continue;
+        }
+        let got = reader.read_message(header, body);
+        reader.acknowledge(got.id).await;
+        topics.push(got.topic);
+    }
+    topics.sort_unstable();
+    topics.dedup();
+    assert_eq!(topics.len(), OUTBOX_MESSAGES_MAX, "each once");
+    reader.silent().await;
+}
