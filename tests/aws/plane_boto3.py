@@ -212,6 +212,9 @@ def connections(fleet):
         # Its session waits: what the client subscribed to is there, and it is not connected.
         found = data.get_connection(clientId=link.client_id)
         equal((found["connected"], "sourceIp" in found), (False, False))
+        told = fails("ResourceNotFoundException", 404, data.send_direct_message, clientId=link.client_id, topic="app/direct",
+                     payload=b"hello")
+        true("its session waits" in told, told)
         data.delete_connection(clientId=link.client_id, cleanSession=True)
         fails("ResourceNotFoundException", 404, data.get_connection, clientId=link.client_id)
     # Of two wills on one topic only the one that is not prevented is said.

@@ -92,7 +92,8 @@ pub(super) fn send(
     let message = message::read(shared, topic, wish, headers, payload)?;
     let link = find(shared, client)?;
     if !link.is_online() {
-        return Err(gone(client));
+        let message = format!("client {client} is not connected, though its session waits; send it once it is back");
+        return Err(Fault::new(Kind::NotFound, message));
     }
     link.tell(message);
     Ok(done())
