@@ -29,7 +29,7 @@ pub const DELETED_SHADOW_KEPT: Duration = Duration::from_secs(48 * 3600);
 pub const DELETED_SHADOWS_PER_THING_MAX: usize = 100;
 /// Longest client token of a shadow or job request.
 pub const CLIENT_TOKEN_BYTES_MAX: usize = 64;
-/// Largest job document as JSON. AWS IoT Core's figure.
+/// Largest job document as JSON. AWS IoT Core's figure, which counts characters; so many of four bytes fit no message.
 pub const JOB_DOCUMENT_BYTES_MAX: usize = 32 * 1024;
 /// Longest description of a job or of a job template, and longest comment of a cancel. AWS IoT Core's figure; characters.
 pub const JOB_DESCRIPTION_CHARS_MAX: usize = 2028;

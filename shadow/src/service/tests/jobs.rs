@@ -176,6 +176,52 @@ fn j17_what_failed_or_timed_out_is_tried_again_as_often_as_the_job_says() {
 }
 
 #[test]
+fn j18_the_counts_of_a_job_that_is_over_stay_when_an_execution_is_deleted() {
+    let mut rig = Rig::new();
+    rig.create(json!({ "job_id": "j", "targets": ["t"] }));
+    rig.ends("t", "j", "SUCCEEDED");
+    let over = rig.until_status("j", "COMPLETED")["jobProcessDetails"].clone();
+    rig.operator("job-execution-delete", json!({ "job_id": "j", "thing": "t" })).unwrap();
+    assert_eq!(rig.executions(json!({ "job_id": "j" })).len(), 0);
+    let left = rig.shown("j")["jobProcessDetails"].clone();
+    assert_eq!((&left, &left["numberOfSucceededThings"]), (&over, &json!(1)));
+}
+
+#[test]
+fn the_bound_of_a_job_document_counts_bytes() {
+    let mut rig = Rig::new();
+    let mut create = |job: &str, text: String| {
+        rig.operator("job-create", json!({ "job_id": job, "targets": ["t"], "document": { "a": text } }))
+    };
+    let room = 32 * 1024 - r#"{"a":""}"#.len();
+    create("ascii", "x".repeat(room)).unwrap();
+    create("four-bytes", "\u{1f600}".repeat(room / 4)).unwrap();
+    for text in ["x".repeat(room + 1), "\u{1f600}".repeat(room / 4 + 1)] {
+        let (code, message) = create("larger", text).unwrap_err();
+        assert_eq!(code, "too-large");
+        assert!(message.ends_with("at most 32768 are allowed"), "{message}");
+    }
+}
+
+#[test]
+fn a_job_document_may_be_nested_as_deep_as_a_request_is_read() {
+    let mut rig = Rig::new();
+    let mut create = |levels: usize| {
+        let (open, close) = ("[".repeat(levels - 1), "]".repeat(levels - 1));
+        let request = format!(r#"{{"job_id":"j{levels}","targets":["t"],"document":{{"a":{open}{close}}}}}"#);
+        let tag = rig.publish(Role::Operator, "admin", "muster/op/job-create", request);
+        let reply = rig.until(tag).pop().unwrap();
+        serde_json::from_slice::<Value>(&reply.payload).unwrap()
+    };
+    assert_eq!(create(126)["ok"]["jobId"], "j126");
+    let refused = create(127);
+    assert!(refused["error"]["message"].as_str().unwrap().contains("recursion limit"), "{refused}");
+    // The thing gets it whole, with all that stands round it.
+    let told = rig.next_on("$aws/things/t/jobs/notify-next");
+    assert!(std::str::from_utf8(&told.payload).unwrap().contains(&"[".repeat(125)));
+}
+
+#[test]
 fn j18_a_cancel_ends_what_is_queued_and_with_force_what_is_in_progress() {
     let mut rig = Rig::new();
     rig.create(json!({ "job_id": "j", "targets": ["a", "b"] }));

@@ -193,3 +193,37 @@ fn cbor_is_answered_in_cbor() {
     let accepted = rig.next_on("$aws/things/a/shadow/update/accepted");
     assert_eq!(Encoding::of(&accepted.payload), Encoding::Cbor);
 }
+
+#[test]
+fn numbers_and_keys_come_back_as_they_are_kept() {
+    let mut rig = Rig::new();
+    let sent = r#"{"b":1e2,"a":-0,"c":18446744073709551617,"d":1,"d":18446744073709551615,"e":-9223372036854775808}"#;
+    let kept = r#"{"a":-0.0,"b":100.0,"c":1.8446744073709552e+19,"d":18446744073709551615,"e":-9223372036854775808}"#;
+    let update = format!(r#"{{"state":{{"desired":{sent}}}}}"#);
+    let create = format!(r#"{{"job_id":"j","targets":["a"],"document":{sent}}}"#);
+    for (role, who, topic, payload, answer, name) in [
+        (
+            Role::Connector,
+            "a",
+            "$aws/things/a/shadow/update",
+            update,
+            "$aws/things/a/shadow/update/accepted",
+            "desired",
+        ),
+        (
+            Role::Connector,
+            "a",
+            "$aws/things/a/shadow/get",
+            String::new(),
+            "$aws/things/a/shadow/get/accepted",
+            "desired",
+        ),
+        (Role::Operator, "admin", "muster/op/job-create", create, "$aws/things/a/jobs/notify-next", "jobDocument"),
+    ] {
+        let tag = rig.publish(role, who, topic, payload);
+        rig.until(tag);
+        let told = rig.next_on(answer);
+        let text = std::str::from_utf8(&told.payload).unwrap();
+        assert!(text.contains(&format!(r#""{name}":{kept}"#)), "{text}");
+    }
+}
