@@ -40,7 +40,7 @@ async fn read(
 ) {
     let mut backlog = Backlog::default();
     loop {
-        if backlog.messages.is_empty()
+        while backlog.messages.is_empty()
             && let Some(filter) = backlog.stored.pop_front()
         {
             backlog.messages.extend(shared.bus.retained(&filter));

@@ -36,6 +36,19 @@ async fn an_observer_gets_retained_states_and_live_messages_of_every_thing() {
 }
 
 #[tokio::test]
+async fn what_is_stored_for_one_filter_comes_when_nothing_is_for_those_before_it() {
+    let stage = Stage::new().await;
+    stage.bus.observe(Message::new("muster/view/connectors/t1", "stored"), true);
+    let mut observer = Raw::plain(&stage, Role::Observer, "o1", "dash", 4).await;
+    observer
+        .send(0x82, b"\0\x09\0\x11$aws/events/job/+\0\0\x11$aws/events/job/#\0\0\x18muster/view/connectors/+\0")
+        .await;
+    assert_eq!(observer.next().await, Some((0x90, vec![0, 9, 0, 0, 0])));
+    let got = observer.receive().await;
+    assert_eq!((got.payload.as_str(), got.retain, got.qos), ("stored", true, 0));
+}
+
+#[tokio::test]
 async fn filters_about_many_things_and_about_one_get_one_copy_together() {
     let stage = Stage::new().await;
     let mut observer = Raw::plain(&stage, Role::Observer, "o1", "dash", 5).await;
